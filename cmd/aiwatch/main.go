@@ -1,0 +1,77 @@
+// Command aiwatch collects AI-asset events from MLflow, S3 access logs and Git
+// model repositories and delivers them to Splunk.
+//
+// A newcomer reads main.go (the program and its exit codes), then the file of
+// the command of interest: each command lives in the file of its name and is a
+// method of program that returns a *cli.Command. Commands wire the rooms
+// together and hold no logic that a room could hold.
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// version is set by the release build (-ldflags "-X main.version=...").
+var version = "0.1.0-dev"
+
+// program is what every command is handed: the standard streams, the clock,
+// the environment. Tests replace any of them.
+type program struct {
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	now    func() time.Time
+	getenv func(string) string
+	log    *slog.Logger
+}
+
+func main() {
+	p := &program{
+		stdin:  os.Stdin,
+		stdout: os.Stdout,
+		stderr: os.Stderr,
+		now:    time.Now,
+		getenv: os.Getenv,
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal asks for an orderly end; once it has come the handler is
+	// taken away, so that a second one ends the program at once.
+	context.AfterFunc(ctx, stop)
+	code := p.run(ctx, os.Args)
+	stop()
+	os.Exit(code)
+}
+
+// run executes one command line and returns the program's exit code.
+func (p *program) run(ctx context.Context, args []string) int {
+	return p.report(p.app().RunContext(ctx, args))
+}
+
+func (p *program) app() *cli.App {
+	return &cli.App{
+		Name:                 "aiwatch",
+		Usage:                "watch AI assets from the inside: MLflow, S3 access logs, Git model repositories to Splunk",
+		Version:              version,
+		Reader:               p.stdin,
+		Writer:               p.stdout,
+		ErrWriter:            p.stderr,
+		EnableBashCompletion: true,
+		HideHelpCommand:      true,
+		// Errors are printed once, by report, which also knows the exit code.
+		ExitErrHandler: func(*cli.Context, error) {},
+		Commands:       p.commands(),
+	}
+}
+
+// commands lists every command, in the order --help shows them.
+func (p *program) commands() []*cli.Command {
+	return []*cli.Command{}
+}
