@@ -1,0 +1,90 @@
+# Everything that builds, checks and runs aiwatch. `make help` lists it.
+#
+# Nothing needs to be installed by hand but Go, git, make, a C compiler (for the
+# race detector) and Python 3: pinned tools and test counterparts come from
+# tools/, see tools/README.md.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# How often a randomised or killing test repeats itself.
+AIWATCH_ROUNDS ?= 10
+export AIWATCH_ROUNDS
+
+# How long each fuzz target runs with `make fuzz`.
+FUZZTIME ?= 10s
+
+# How often each benchmark runs, and which (a regular expression).
+BENCHCOUNT ?= 5
+BENCH ?= .
+
+# Do not ask git about the clone while building: a CI's checkout may belong to
+# somebody else, which git refuses to read.
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+
+TOOLS := tools/tools.sh
+LINTERS := gofumpt govulncheck staticcheck
+COUNTERPARTS := $(filter-out $(LINTERS) benchstat gotestsum,$(notdir $(patsubst %/,%,$(wildcard tools/*/))))
+GOTESTSUM = "$$($(TOOLS) path gotestsum)/bin/gotestsum" --format pkgname --format-hide-empty-pkg
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build dist/aiwatch
+	CGO_ENABLED=0 go build -trimpath -o dist/aiwatch ./cmd/aiwatch
+
+.PHONY: check
+check: ## format, vet, staticcheck, generated files, go.mod, the house rules, known vulnerabilities
+	$(TOOLS) install $(LINTERS)
+	@unformatted=$$("$$($(TOOLS) path gofumpt)/bin/gofumpt" -l .); \
+		[[ -z $$unformatted ]] || { printf 'not formatted, run gofumpt -w on:\n%s\n' "$$unformatted"; exit 1; }
+	go vet ./...
+	"$$($(TOOLS) path staticcheck)/bin/staticcheck" ./...
+	.ci/generated
+	go mod tidy -diff
+	go test -count=1 ./internal/house
+	.ci/vulnerabilities
+
+.PHONY: test
+test: ## every test: first under the race detector without counterparts, then all with the real counterparts
+	$(TOOLS) install gotestsum
+	@# Without the CI variable a test whose counterpart is absent is skipped by name.
+	$(TOOLS) install $(COUNTERPARTS) || [[ -z $${CI:-} ]]
+	$(GOTESTSUM) -- -race -short -timeout 15m ./...
+	$(GOTESTSUM) -- -timeout 30m ./...
+
+.PHONY: soak
+soak: ## every test with the full counts (AIWATCH_ROUNDS=100); takes hours
+	$(TOOLS) install gotestsum $(COUNTERPARTS)
+	AIWATCH_ROUNDS=100 $(GOTESTSUM) -- -count=1 -timeout 6h ./...
+
+.PHONY: bench
+bench: ## the benchmarks that BENCH matches, BENCHCOUNT times, summed up
+	$(TOOLS) install benchstat otelhec
+	mkdir -p dist
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) -timeout 2h ./... | tee dist/bench.txt
+	"$$($(TOOLS) path benchstat)/bin/benchstat" dist/bench.txt
+
+.PHONY: demo
+demo: build ## a small organisation with an insider, from its logs to a receiver
+	dist/aiwatch demo
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME
+	@go list ./... | while read -r package; do \
+		go test -list '^Fuzz' "$$package" | { grep '^Fuzz' || true; } | while read -r target; do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
+.PHONY: tools
+tools: ## install every pinned tool and test counterpart
+	$(TOOLS) install
+
+.PHONY: clean
+clean: ## remove what was built here (installed tools stay)
+	rm -rf dist demo-out .work
