@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"aiwatch/internal/event"
 )
@@ -18,15 +19,44 @@ type Memory struct {
 	// order. The bytes are valid during the call only. Nil keeps nothing.
 	Deliver func(envelope []byte) error
 
+	mu      sync.Mutex
 	state   map[string][]byte
 	staged  map[string][]byte // nil value: deleted
 	pending [][]byte
+	health  []event.Event // wait for the next checkpoint
 	seq     uint64
 	base    uint64 // seq at the last checkpoint
+	events  uint64
 }
 
 // Emit encodes the event and holds it until the next checkpoint.
 func (m *Memory) Emit(ev *event.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.append(ev)
+	return nil
+}
+
+// Health takes a health event at once, or with the next checkpoint when the
+// collector is between two.
+func (m *Memory) Health(ev *event.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.health = append(m.health, *ev)
+	if len(m.pending) > 0 || len(m.staged) > 0 {
+		return nil
+	}
+	return m.checkpoint()
+}
+
+// Events returns how many events were checkpointed so far.
+func (m *Memory) Events() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.events
+}
+
+func (m *Memory) append(ev *event.Event) {
 	if ev.ID.IsZero() || !ev.Time.IsSet() {
 		panic("collectors: an event needs an ID and a time")
 	}
@@ -37,11 +67,12 @@ func (m *Memory) Emit(ev *event.Event) error {
 		e.Host = m.Host
 	}
 	m.pending = append(m.pending, e.AppendEnvelope(nil))
-	return nil
 }
 
 // Get returns the value under key, nil when there is none.
 func (m *Memory) Get(key string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if v, ok := m.staged[key]; ok {
 		return slices.Clone(v), nil
 	}
@@ -50,11 +81,13 @@ func (m *Memory) Get(key string) ([]byte, error) {
 
 // Range visits all keys with the prefix in their order.
 func (m *Memory) Range(prefix string, visit func(key string, value []byte) error) error {
+	m.mu.Lock()
 	merged := maps.Clone(m.state)
 	if merged == nil {
 		merged = map[string][]byte{}
 	}
 	maps.Copy(merged, m.staged)
+	m.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(merged)) {
 		if v := merged[key]; v != nil && strings.HasPrefix(key, prefix) {
 			if err := visit(key, v); err != nil {
@@ -67,6 +100,8 @@ func (m *Memory) Range(prefix string, visit func(key string, value []byte) error
 
 // Put remembers value under key.
 func (m *Memory) Put(key string, value []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.staged == nil {
 		m.staged = map[string][]byte{}
 	}
@@ -77,6 +112,8 @@ func (m *Memory) Put(key string, value []byte) {
 
 // Delete forgets key.
 func (m *Memory) Delete(key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.staged == nil {
 		m.staged = map[string][]byte{}
 	}
@@ -85,6 +122,12 @@ func (m *Memory) Delete(key string) {
 
 // Checkpoint makes what was put and emitted so far last.
 func (m *Memory) Checkpoint() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.checkpoint()
+}
+
+func (m *Memory) checkpoint() error {
 	if m.state == nil {
 		m.state = map[string][]byte{}
 	}
@@ -96,6 +139,11 @@ func (m *Memory) Checkpoint() error {
 		}
 	}
 	clear(m.staged)
+	for i := range m.health {
+		m.append(&m.health[i])
+	}
+	m.health = nil
+	m.events += m.seq - m.base
 	m.base = m.seq
 	pending := m.pending
 	m.pending = nil
@@ -116,6 +164,12 @@ func (m *Memory) Flush() error { return m.Checkpoint() }
 // Discard drops everything since the last checkpoint, as a failed poll or the
 // end of the process does.
 func (m *Memory) Discard() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.discard()
+}
+
+func (m *Memory) discard() {
 	clear(m.staged)
 	m.pending = nil
 	m.seq = m.base
@@ -123,6 +177,8 @@ func (m *Memory) Discard() {
 
 // Snapshot returns a copy of the state and of the number of the last event.
 func (m *Memory) Snapshot() (state map[string][]byte, seq uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	state = make(map[string][]byte, len(m.state))
 	for k, v := range m.state {
 		state[k] = slices.Clone(v)
@@ -132,7 +188,9 @@ func (m *Memory) Snapshot() (state map[string][]byte, seq uint64) {
 
 // Restore puts a snapshot back.
 func (m *Memory) Restore(state map[string][]byte, seq uint64) {
-	m.Discard()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.discard()
 	m.state = make(map[string][]byte, len(state))
 	for k, v := range state {
 		m.state[k] = slices.Clone(v)

@@ -73,5 +73,7 @@ func (p *program) app() *cli.App {
 
 // commands lists every command, in the order --help shows them.
 func (p *program) commands() []*cli.Command {
-	return []*cli.Command{}
+	return []*cli.Command{
+		p.schemaCommand(),
+	}
 }

@@ -142,6 +142,10 @@ func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0
 	for i := 0; i < len(s); {
+		if i+8 <= len(s) && plain8(s[i:i+8]) {
+			i += 8
+			continue
+		}
 		c := s[i]
 		if plain[c] {
 			i++
@@ -169,6 +173,23 @@ func appendString(b []byte, s string) []byte {
 	}
 	b = append(b, s[start:]...)
 	return append(b, '"')
+}
+
+// plain8 reports whether all of eight bytes are plain. It looks at them as one
+// word, with the classic test for a byte below n: (x-n) &^ x & 0x80. A borrow
+// between bytes can only turn the answer to false, and then each is looked at
+// by itself.
+func plain8(s string) bool {
+	_ = s[7]
+	x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	quote, slash := x^(ones*'"'), x^(ones*'\\')
+	odd := x | (x + ones) | // not ASCII, or 0x7f
+		(x-ones*0x20)&^x |
+		(quote-ones)&^quote |
+		(slash-ones)&^slash
+	return odd&tops == 0
 }
 
 const replacement = "\uFFFD"

@@ -1,5 +1,5 @@
-// Command gen writes internal/event/fields_gen.go: the Event struct and its
-// encoder, from the tables of internal/event/schema.
+// Command gen writes what is made from the tables of internal/event/schema: the
+// Event struct with its encoder, fields_gen.go, and docs/event-schema.md.
 package main
 
 import (
@@ -20,6 +20,13 @@ func main() {
 		log.Fatalf("format the generated file: %v", err)
 	}
 	if err := os.WriteFile("fields_gen.go", src, 0o644); err != nil {
+		log.Fatal(err)
+	}
+	var doc bytes.Buffer
+	if err := schema.WriteMarkdown(&doc); err != nil {
+		log.Fatal(err)
+	}
+	if err := os.WriteFile("../../docs/event-schema.md", doc.Bytes(), 0o644); err != nil {
 		log.Fatal(err)
 	}
 }
