@@ -56,6 +56,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 }
 
 func (p *program) app() *cli.App {
+	commands := p.commands()
+	teachUsage(commands)
 	return &cli.App{
 		Name:                 "aiwatch",
 		Usage:                "watch AI assets from the inside: MLflow, S3 access logs, Git model repositories to Splunk",
@@ -67,7 +69,9 @@ func (p *program) app() *cli.App {
 		HideHelpCommand:      true,
 		// Errors are printed once, by report, which also knows the exit code.
 		ExitErrHandler: func(*cli.Context, error) {},
-		Commands:       p.commands(),
+		OnUsageError:   usageError,
+		Action:         p.noCommand,
+		Commands:       commands,
 	}
 }
 
