@@ -171,6 +171,10 @@ var folders = newTable(map[string]Class{
 	".husky":      ci(""),
 })
 
+// buildMachine is a folder of CI workflows, or DVC's own configuration, which
+// names commands and remotes.
+var buildMachine = ci("")
+
 // bundles holds extensions of folders that are one asset.
 var bundles = newTable(map[string]Class{
 	"zarr": dataset("zarr"), "lance": dataset("lance"),

@@ -49,36 +49,37 @@ func Classify(path string) Class {
 	if base == "" {
 		return Class{Role: RoleOther}
 	}
-	if c, ok := byName.lookup(base); ok {
+	if c := byName.lookup(base); c != nil {
 		return byFolderIfEither(c, path, base)
 	}
 	stem, ext := cutExt(base)
-	if _, ok := compression.lookup(ext); ok {
+	if compression.lookup(ext) != nil {
 		stem, ext = cutExt(stem)
 	}
 	if c, ok := byPattern(stem, ext); ok {
 		return c
 	}
-	if c, ok := byExt.lookup(ext); ok {
+	if c := byExt.lookup(ext); c != nil {
 		return byFolderIfEither(c, path, base)
 	}
-	if c, ok := byFolder(path, base); ok {
-		return c
+	if c := byFolder(path, base); c != nil {
+		return *c
 	}
 	return Class{Role: RoleOther}
 }
 
 // byFolderIfEither turns a class whose format holds both weights and datasets
 // into a dataset where a folder says so.
-func byFolderIfEither(c Class, path, base string) Class {
+func byFolderIfEither(c *Class, path, base string) Class {
 	if !c.either {
-		return c
+		return *c
 	}
-	c.either = false
-	if f, ok := byFolder(path, base); ok {
-		c.Role, c.Asset = f.Role, true
+	d := *c
+	d.either = false
+	if f := byFolder(path, base); f != nil {
+		d.Role, d.Asset = f.Role, true
 	}
-	return c
+	return d
 }
 
 // byPattern knows the names that neither a whole name nor an extension tells.
@@ -138,30 +139,30 @@ func byPattern(stem, ext string) (Class, bool) {
 }
 
 // byFolder knows folders whose files belong together whatever their names.
-func byFolder(path, base string) (Class, bool) {
+func byFolder(path, base string) *Class {
 	if base[0] == '.' {
-		return Class{}, false
+		return nil
 	}
 	dirs := path[:len(path)-len(base)]
 	for dirs != "" {
 		end := strings.IndexByte(dirs, '/')
 		dir := dirs[:end]
 		dirs = dirs[end+1:]
-		if c, ok := folders.lookup(dir); ok {
-			return c, true
+		if c := folders.lookup(dir); c != nil {
+			return c
 		}
 		dot := strings.LastIndexByte(dir, '.')
 		if dot > 0 {
-			if c, ok := bundles.lookup(dir[dot+1:]); ok {
-				return c, true
+			if c := bundles.lookup(dir[dot+1:]); c != nil {
+				return c
 			}
 		}
 		if dot == 0 && (dir == ".github" && hasPrefixFold(dirs, "workflows/") ||
 			dir == ".dvc" && (base == "config" || base == "config.local")) {
-			return ci(""), true
+			return &buildMachine
 		}
 	}
-	return Class{}, false
+	return nil
 }
 
 // cutExt splits a file's name at its last dot. The extension is empty where
@@ -180,30 +181,30 @@ const maxName = 40
 // A table maps names in lower case to what they mean. Most names that are asked
 // for are in no table: length, first and last letter tell that without hashing.
 type table struct {
-	entries map[string]Class
+	entries map[string]*Class
 	first   [maxName + 1]uint32 // by length: bit c&31 for each first letter c
 	last    [maxName + 1]uint32
 }
 
 func newTable(entries map[string]Class) *table {
-	t := &table{entries: entries}
-	for name := range entries {
+	t := &table{entries: make(map[string]*Class, len(entries))}
+	for name, c := range entries {
+		t.entries[name] = &c
 		t.first[len(name)] |= 1 << (name[0] & 31)
 		t.last[len(name)] |= 1 << (name[len(name)-1] & 31)
 	}
 	return t
 }
 
-// lookup finds name in any letter case. (Upper and lower case of a letter have
-// the same low five bits.)
-func (t *table) lookup(name string) (Class, bool) {
+// lookup finds name in any letter case; nil when the table has none. (Upper and
+// lower case of a letter have the same low five bits.)
+func (t *table) lookup(name string) *Class {
 	n := len(name)
 	if n == 0 || n > maxName || t.first[n]>>(name[0]&31)&1 == 0 || t.last[n]>>(name[n-1]&31)&1 == 0 {
-		return Class{}, false
+		return nil
 	}
 	var buf [maxName]byte
-	c, ok := t.entries[string(lower(&buf, name))]
-	return c, ok
+	return t.entries[string(lower(&buf, name))]
 }
 
 // lower copies s, at most as long as buf, in ASCII lower case.
