@@ -34,7 +34,7 @@ key() {
 		uname -sm
 		if [[ -f $here/$1/go.mod ]]; then go env GOVERSION GOOS GOARCH; fi
 		if [[ -f $here/$1/requirements.txt ]]; then python3 -c 'import sys; print(sys.version, sys.prefix)'; fi
-		cd "$here/$1" && find . -type f ! -name '*_test.go' ! -name README.md | LC_ALL=C sort | xargs sha256sum
+		cd "$here/$1" && find -L . -type f ! -name '*_test.go' ! -name README.md | LC_ALL=C sort | xargs sha256sum
 	} | sha256sum | cut -c1-12
 }
 

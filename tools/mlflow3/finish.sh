@@ -1,0 +1,1 @@
+../mlflow2/finish.sh
