@@ -118,12 +118,7 @@ func (c *Counter) Index(events []Received) error {
 }
 
 func (c *Counter) hash(e *Received) uint64 {
-	var h maphash.Hash
-	h.SetSeed(c.seed)
-	_, _ = h.Write(e.Time)
-	_ = h.WriteByte(0)
-	_, _ = h.Write(e.Event)
-	return h.Sum64()
+	return maphash.Bytes(c.seed, e.Event) ^ 31*maphash.Bytes(c.seed, e.Time)
 }
 
 func (c *Counter) stream(e *Received) *stream {

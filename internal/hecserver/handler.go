@@ -364,9 +364,11 @@ func (h *Handler) raw(r *request) (answer, error) {
 
 // space is what a request needs while it is read, kept for the next one.
 type space struct {
-	body   []byte
+	sent   []byte // the body as it came, when it is packed
+	body   []byte // raw
 	events []Received
-	gzip   *gzip.Reader
+	packed bytes.Reader
+	gzip   gzip.Reader
 }
 
 var spaces = sync.Pool{New: func() any { return new(space) }}
@@ -447,78 +449,59 @@ func (h *Handler) commit(r *request, batch batch, effect effect, acked bool, key
 	return effect.answer(a, committed), nil
 }
 
+// errTooLarge says that a body is over its limit.
+var errTooLarge = errors.New("body is too large")
+
 // read fills s.body with the request's body, unpacked. A body that is not taken
 // has its answer; an error means that the client has gone.
 func (h *Handler) read(r *request, s *space) (*answer, error) {
-	encoding := strings.ToLower(r.Header.Get("Content-Encoding"))
-	if encoding != "" && encoding != "identity" && encoding != "gzip" {
+	var err error
+	switch strings.ToLower(r.Header.Get("Content-Encoding")) {
+	case "", "identity":
+		s.body, err = readAtMost(s.body[:0], r.Body, min(h.config.MaxRaw, h.config.MaxCompressed))
+	case "gzip":
+		if s.sent, err = readAtMost(s.sent[:0], r.Body, h.config.MaxCompressed); err != nil {
+			break
+		}
+		if len(s.sent) == 0 {
+			a := answerOf(NoData)
+			return &a, nil
+		}
+		if unpackErr := s.unpack(h.config.MaxRaw); errors.Is(unpackErr, errTooLarge) {
+			err = errTooLarge
+		} else if unpackErr != nil {
+			a := answerOf(InvalidDataFormat)
+			a.invalid = invalidNumber(InvalidDataFormat, 0)
+			return &a, nil
+		}
+	default: // deflate too
 		a := plainAnswer(http.StatusUnsupportedMediaType, "Unsupported content encoding")
 		return &a, nil
 	}
-	sent := &countedReader{from: r.Body, left: h.config.MaxCompressed}
-	var body io.Reader = sent
-	if encoding == "gzip" {
-		if s.gzip == nil {
-			s.gzip = new(gzip.Reader)
-		}
-		if err := s.gzip.Reset(sent); err != nil {
-			return h.unreadable(sent, err)
-		}
-		body = s.gzip
-	}
-	var err error
-	s.body, err = readAtMost(s.body[:0], body, h.config.MaxRaw)
-	if err != nil {
-		return h.unreadable(sent, err)
+	switch {
+	case errors.Is(err, errTooLarge) && h.config.CloudOversize:
+		a := answerOf(InvalidDataFormat)
+		a.invalid = invalidNumber(InvalidDataFormat, 0)
+		return &a, nil
+	case errors.Is(err, errTooLarge):
+		a := plainAnswer(http.StatusRequestEntityTooLarge, "The request is too large")
+		return &a, nil
+	case err != nil:
+		return nil, fmt.Errorf("read body: %w", err)
 	}
 	return nil, nil
 }
 
-// errTooLarge says that a body is over its limit.
-var errTooLarge = errors.New("body is too large")
-
-// unreadable tells a client that has gone from a body that is too large and from
-// one that can't be unpacked.
-func (h *Handler) unreadable(sent *countedReader, err error) (*answer, error) {
-	switch {
-	case errors.Is(err, errTooLarge):
-		a := plainAnswer(http.StatusRequestEntityTooLarge, "The request is too large")
-		if h.config.CloudOversize {
-			a = answerOf(InvalidDataFormat)
-			a.invalid = invalidNumber(InvalidDataFormat, 0)
-		}
-		return &a, nil
-	case sent.err != nil && !errors.Is(sent.err, io.EOF):
-		return nil, fmt.Errorf("read body: %w", sent.err)
-	case sent.bytes == 0:
-		a := answerOf(NoData)
-		return &a, nil
+// unpack fills s.body with the unpacked s.sent. Nothing of a body is taken before
+// its checksum is right. The whole body in memory unpacks faster than a stream.
+func (s *space) unpack(limit int) error {
+	s.packed.Reset(s.sent)
+	if err := s.gzip.Reset(&s.packed); err != nil {
+		return err
 	}
-	a := answerOf(InvalidDataFormat)
-	a.invalid = invalidNumber(InvalidDataFormat, 0)
-	return &a, nil
-}
-
-// countedReader reads at most left bytes, then fails with errTooLarge, and keeps
-// the error of the connection apart from those of whoever reads through it.
-type countedReader struct {
-	from  io.Reader
-	left  int
-	bytes int
-	err   error
-}
-
-func (c *countedReader) Read(p []byte) (int, error) {
-	if len(p) > c.left+1 {
-		p = p[:c.left+1]
-	}
-	n, err := c.from.Read(p)
-	c.bytes += n
-	if c.left -= n; c.left < 0 {
-		return 0, errTooLarge
-	}
-	c.err = err
-	return n, err
+	var err error
+	s.body, err = readAtMost(s.body[:0], &s.gzip, limit)
+	return err
 }
 
 // readAtMost appends what r holds to b, and fails with errTooLarge above limit

@@ -2,7 +2,6 @@ package hecserver
 
 import (
 	"encoding/json"
-	"errors"
 	"time"
 )
 
@@ -34,16 +33,18 @@ type Sink interface {
 	Index(events []Received) error
 }
 
-// Sinks is several sinks as one: each gets the events, the errors are joined.
+// Sinks is several sinks as one. Each gets the events in turn until one fails,
+// so that the last ones see only what the first ones took.
 type Sinks []Sink
 
 // Index hands the events to every sink.
 func (s Sinks) Index(events []Received) error {
-	var errs []error
 	for _, sink := range s {
-		errs = append(errs, sink.Index(events))
+		if err := sink.Index(events); err != nil {
+			return err
+		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // text decodes a JSON string, empty when it is none.
