@@ -120,7 +120,8 @@ func (s *sink) consume(_ context.Context, logs plog.Logs) error {
 		about := resource.Resource().Attributes()
 		for _, scope := range resource.ScopeLogs().All() {
 			for _, record := range scope.LogRecords().All() {
-				at := record.Timestamp().AsTime()
+				// The receiver reads the time as a floating-point number.
+				at := record.Timestamp().AsTime().Round(time.Millisecond)
 				if err := encoder.Encode(line{
 					Time:       json.Number(fmt.Sprintf("%d.%03d", at.Unix(), at.Nanosecond()/1e6)),
 					Host:       text(about, "host.name"),

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"syscall"
@@ -88,21 +89,21 @@ func send(ctx context.Context, args []string) error {
 	var batches []func() plog.Logs
 	for start := 0; start < len(events); start += *batch {
 		part := events[start:min(start+*batch, len(events))]
-		make := func() plog.Logs { return convert(part) }
+		logs := func() plog.Logs { return convert(part) }
 		if *prebuilt {
 			ready := convert(part)
 			ready.MarkReadOnly()
-			make = func() plog.Logs { return ready }
+			logs = func() plog.Logs { return ready }
 		}
-		batches = append(batches, make)
+		batches = append(batches, logs)
 	}
 
 	began, usedBefore := time.Now(), used()
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(*workers)
 	for range *repeat {
-		for _, make := range batches {
-			group.Go(func() error { return hec.ConsumeLogs(groupCtx, make()) })
+		for _, logs := range batches {
+			group.Go(func() error { return hec.ConsumeLogs(groupCtx, logs()) })
 		}
 	}
 	err = errors.Join(group.Wait(), hec.Shutdown(context.WithoutCancel(ctx)))
@@ -162,7 +163,7 @@ func convert(events []envelope) plog.Logs {
 			records = resource.ScopeLogs().AppendEmpty().LogRecords()
 		}
 		record := records.AppendEmpty()
-		record.SetTimestamp(pcommon.Timestamp(e.Time * 1e9))
+		record.SetTimestamp(pcommon.NewTimestampFromTime(time.UnixMilli(int64(math.Round(e.Time * 1e3)))))
 		// A value that JSON can hold never fails.
 		_ = record.Body().FromRaw(e.Event)
 	}
