@@ -30,3 +30,4 @@
 // It reaches no source and no destination.
 package conf
 
+//go:generate go run ./gen

@@ -77,15 +77,40 @@ func (s *Stanza) Get(key string) (Value, bool) {
 	return Value{}, false
 }
 
-// set puts v in place of an earlier value of its key, or behind the others.
-func (s *Stanza) set(v Value) {
-	for i := range s.Values {
-		if s.Values[i].Key == v.Key {
-			s.Values[i] = v
-			return
-		}
+// builder makes a File, finding stanzas and keys without looking through them.
+type builder struct {
+	file    *File
+	stanzas map[string]*Stanza
+	keys    map[*Stanza]map[string]int // where in Values
+}
+
+func newBuilder(name string) builder {
+	return builder{&File{Name: name}, map[string]*Stanza{}, map[*Stanza]map[string]int{}}
+}
+
+// stanza returns the stanza of that name and makes it if need be.
+func (b *builder) stanza(origin Origin) *Stanza {
+	s := b.stanzas[origin.Stanza]
+	if s == nil {
+		s = &Stanza{Name: origin.Stanza, Origin: origin}
+		b.stanzas[s.Name] = s
+		b.keys[s] = map[string]int{}
+		b.file.Stanzas = append(b.file.Stanzas, s)
 	}
-	s.Values = append(s.Values, v)
+	return s
+}
+
+// set puts v behind the others, or in place of the value of its key where
+// replace says so.
+func (b *builder) set(s *Stanza, v Value, replace bool) {
+	i, known := b.keys[s][v.Key]
+	switch {
+	case !known:
+		b.keys[s][v.Key] = len(s.Values)
+		s.Values = append(s.Values, v)
+	case replace:
+		s.Values[i] = v
+	}
 }
 
 // Parse reads one file of Splunk's .conf dialect; name is what origins and
@@ -106,7 +131,7 @@ func Parse(name string, r io.Reader) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	p := parser{file: &File{Name: name}, stanzas: map[string]*Stanza{}}
+	p := parser{builder: newBuilder(name)}
 	if len(data) > maxFile {
 		p.problem(Origin{File: name}, "", fmt.Sprintf("the file is larger than %d MiB", maxFile>>20), "split it, or check that it is a conf file")
 		return p.file, p.problems.orNil()
@@ -119,8 +144,7 @@ func Parse(name string, r io.Reader) (*File, error) {
 }
 
 type parser struct {
-	file     *File
-	stanzas  map[string]*Stanza
+	builder
 	current  *Stanza
 	rest     []byte
 	line     int
@@ -139,7 +163,7 @@ func (p *parser) statement() {
 	case trimmed == "" || trimmed[0] == '#':
 		return
 	case trimmed[0] == '[':
-		p.stanza(at, trimmed)
+		p.header(at, trimmed)
 		return
 	}
 
@@ -165,36 +189,33 @@ func (p *parser) statement() {
 	key, lines[0] = strings.TrimSpace(key), first
 	switch {
 	case !ok:
-		p.problem(at, "", fmt.Sprintf("%s is neither a [stanza] nor key = value", quote(trimmed)), "write key = value, or # in front of a comment")
+		// The text is not told: a secret may stand where none belongs.
+		p.problem(at, "", "the line is neither a [stanza] nor key = value", "write key = value, or # in front of a comment")
 		return
 	case key == "":
 		p.problem(at, "", "no key stands before the equals sign", "write key = value")
 		return
 	}
 	if p.current == nil {
-		p.open(DefaultStanza, p.line)
+		p.open(DefaultStanza)
 		at.Stanza = DefaultStanza
 	}
-	p.current.set(Value{Key: key, Text: strings.TrimSpace(strings.Join(lines, "\n")), Origin: at})
+	p.set(p.current, Value{Key: key, Text: strings.TrimSpace(strings.Join(lines, "\n")), Origin: at}, true)
 }
 
-// stanza reads a header. The settings below one that can't be read belong to
-// no stanza that anybody knows, so they are reported with the header's text.
-func (p *parser) stanza(at Origin, text string) {
-	if !strings.HasSuffix(text, "]") {
-		p.problem(at, "", fmt.Sprintf("the stanza %s does not end in ]", quote(text)), "write [name] alone in its line, comments in lines of their own")
-		text += "]"
+// header reads a line that opens a stanza. One that goes wrong behind the name
+// opens it all the same, so that what stands below it is checked too.
+func (p *parser) header(at Origin, text string) {
+	name, ok := strings.CutSuffix(text[1:], "]")
+	if !ok {
+		p.problem(at, "", fmt.Sprintf("the line %s opens a stanza and does not end in ]", quote(text)), "write [name] alone in its line, comments in lines of their own")
+		name, _, _ = strings.Cut(name, "]")
 	}
-	p.open(strings.TrimSpace(text[1:len(text)-1]), p.line)
+	p.open(strings.TrimSpace(name))
 }
 
-func (p *parser) open(name string, line int) {
-	p.current = p.stanzas[name]
-	if p.current == nil {
-		p.current = &Stanza{Name: name, Origin: Origin{File: p.file.Name, Line: line, Stanza: name}}
-		p.stanzas[name] = p.current
-		p.file.Stanzas = append(p.file.Stanzas, p.current)
-	}
+func (p *parser) open(name string) {
+	p.current = p.stanza(Origin{File: p.file.Name, Line: p.line, Stanza: name})
 }
 
 // next takes the next line. One that can't be used is reported and read as
@@ -247,25 +268,19 @@ func (f *File) String() string {
 // file hides that of a lower one. The stanzas of the highest file come first,
 // so that where the first match wins a user's rule stands before a shipped one.
 func Overlay(files ...*File) *File {
-	all := &File{}
+	all := newBuilder("")
 	for _, f := range slices.Backward(files) {
-		if all.Name == "" {
-			all.Name = f.Name
+		if all.file.Name == "" {
+			all.file.Name = f.Name
 		}
 		for _, s := range f.Stanzas {
-			upper := all.Stanza(s.Name)
-			if upper == nil {
-				upper = &Stanza{Name: s.Name, Origin: s.Origin}
-				all.Stanzas = append(all.Stanzas, upper)
-			}
+			upper := all.stanza(s.Origin)
 			for _, v := range s.Values {
-				if _, hidden := upper.Get(v.Key); !hidden {
-					upper.Values = append(upper.Values, v)
-				}
+				all.set(upper, v, false)
 			}
 		}
 	}
-	return all
+	return all.file
 }
 
 // Read reads default/NAME under local/NAME of dir, each of which may be

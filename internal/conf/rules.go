@@ -65,8 +65,15 @@ func needs(name, other string) Rule {
 	}}
 }
 
-// together wants both settings or none, as two rules.
-func together(a, b string) []Rule { return []Rule{needs(a, b), needs(b, a)} }
+// together wants both settings or none.
+func together(a, b string) Rule {
+	return Rule{a + " and " + b + " are set together", func(s *Settings) (string, *refusal) {
+		if name, wrong := needs(a, b).check(s); wrong != nil {
+			return name, wrong
+		}
+		return needs(b, a).check(s)
+	}}
+}
 
 // spelled names a setting as it is written: a secret by its ways.
 func spelled(s *Settings, name string) string {

@@ -105,14 +105,16 @@ func Kinds() []*Kind {
 				{Name: "access_key_id", Type: String, DefaultDoc: "as the AWS tools find it", Doc: "The access key's id"},
 				{Name: "secret_access_key", Type: SecretType, Doc: "The access key's secret"},
 			}, httpSettings()),
-			Rules: slices.Concat([]Rule{
+			Rules: []Rule{
 				exactlyOne("path", "bucket"),
 				needs("prefix", "bucket"),
 				needs("queue_url", "bucket"),
 				needs("follow", "path"),
 				needs("external_id", "role_arn"),
 				atMostOne("profile", "access_key_id"),
-			}, together("access_key_id", "secret_access_key"), httpRules()),
+				together("access_key_id", "secret_access_key"),
+				clientCertificate,
+			},
 		},
 		{
 			Name: "aiwatch_mlflow", Named: true, File: InputsFile,
@@ -136,12 +138,15 @@ func Kinds() []*Kind {
 				{Name: "access_log", Type: Path, Doc: "The access log of the proxy or server in front of MLflow"},
 				{Name: "backfill", Type: Bool, Default: "false", Doc: "What existed before the first start is told as events, not as inventory alone"},
 			}, httpSettings()),
-			Rules: slices.Concat([]Rule{
+			Rules: []Rule{
 				atMostOne("token", "username"),
+				together("username", "password"),
 				needs("listen", "webhook_secret"),
 				webhookTLS,
 				webhookStays,
-			}, together("username", "password"), together("listen_cert_file", "listen_key_file"), httpRules()),
+				together("listen_cert_file", "listen_key_file"),
+				clientCertificate,
+			},
 		},
 		{
 			Name: "aiwatch_git", Named: true, File: InputsFile,
@@ -169,7 +174,7 @@ func Kinds() []*Kind {
 				{Name: "hook_log", Type: Path, Doc: "The file to which aiwatch git-hook writes on the server"},
 				{Name: "backfill", Type: Int, Default: "0", Min: "0", Max: "36500", Doc: "How many days of history before the first start are told as events"},
 			}, httpSettings()),
-			Rules: slices.Concat([]Rule{atMostOne("token", "username")}, together("username", "password"), httpRules()),
+			Rules: []Rule{atMostOne("token", "username"), together("username", "password"), clientCertificate},
 		},
 		{
 			Name: "hec", File: AIWatchFile,
@@ -183,7 +188,7 @@ func Kinds() []*Kind {
 				{Name: "batch_bytes", Type: Size, Default: "768KiB", Min: "16KiB", Max: "512MiB", Doc: "Size of a body before compression"},
 				{Name: "linger", Type: Duration, Default: "1s", Max: "1h", Doc: "How long a batch waits to be filled"},
 			}, httpSettings()),
-			Rules: httpRules(),
+			Rules: []Rule{clientCertificate},
 		},
 		{
 			Name: "scs", File: AIWatchFile,
@@ -195,7 +200,7 @@ func Kinds() []*Kind {
 				{Name: "client_secret", Type: SecretType, Doc: "The principal's secret"},
 				{Name: "host", Type: String, DefaultDoc: "Splunk's", Doc: "Another host of the services"},
 			},
-			Rules: slices.Concat([]Rule{exactlyOne("token", "client_id")}, together("client_id", "client_secret")),
+			Rules: []Rule{exactlyOne("token", "client_id"), together("client_id", "client_secret")},
 		},
 		{
 			Name: "queue", File: AIWatchFile,
@@ -290,7 +295,7 @@ func httpSettings() []Setting {
 	}
 }
 
-func httpRules() []Rule { return together("client_cert_file", "client_key_file") }
+var clientCertificate = together("client_cert_file", "client_key_file")
 
 // valuesOf returns the allowed values of an event's field.
 func valuesOf(field string) []string {

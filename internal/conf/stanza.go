@@ -14,7 +14,8 @@ import (
 )
 
 // Settings are what one stanza says, checked and with defaults filled in. Its
-// accessors panic when the table declares no setting of that name and type.
+// accessors panic when the table declares no setting of that name and type. It
+// does not change, and may be used by several goroutines.
 type Settings struct {
 	kind    *Kind
 	name    string
@@ -132,7 +133,7 @@ func (s *Settings) Regexp(name string) *regexp.Regexp {
 // without one.
 func (s *Settings) Time(name string, now time.Time) (time.Time, bool) {
 	m := get[moment](s, name, false, Time)
-	if m.ago != 0 {
+	if m.relative {
 		return now.Add(-m.ago), true
 	}
 	return m.at, s.IsSet(name)
@@ -177,8 +178,10 @@ func (k *Kind) lookup(name string) (string, *Setting, Type) {
 			switch way {
 			case fromFile:
 				return d.Name + way, d, Path
-			case fromEnv, fromCredential:
-				return d.Name + way, d, String
+			case fromEnv:
+				return d.Name + way, d, variable
+			case fromCredential:
+				return d.Name + way, d, credential
 			}
 		}
 	}
@@ -339,8 +342,8 @@ func FromParams(kind, name string, params map[string][]string, opts ...Option) (
 			continue
 		}
 		text := strings.TrimSpace(strings.Join(texts, ","))
-		if key == "host" && text == "$decideOnStartup" {
-			// Splunk's way to say that no host is configured.
+		if (key == "host" && text == "$decideOnStartup") || (key == "index" && text == "default") {
+			// Splunk's ways to say that none is configured.
 			continue
 		}
 		values = append(values, Value{key, text, origin})

@@ -43,6 +43,12 @@ const (
 	SecretType Type = "secret"     // Secret
 )
 
+// What is written for a secret instead of it, beside a Path.
+const (
+	variable   Type = "variable"   // the name of an environment variable
+	credential Type = "credential" // the name of an entry in storage/passwords
+)
+
 const (
 	maxRegexp = 1_000 // characters of a regular expression
 	maxDays   = 36_500
@@ -98,6 +104,17 @@ func parseValue(d *Setting, typ Type, base, text string) (any, error) {
 		return parseRegexp(text)
 	case Network:
 		return parseNetwork(text)
+	case variable:
+		if !variableName.MatchString(text) {
+			// The text is not told: it may be the secret itself.
+			return nil, &refusal{"the value is not the name of an environment variable", "write letters, digits and _, such as HEC_TOKEN"}
+		}
+		return text, nil
+	case credential:
+		if looksSecret.MatchString(text) || len(text) > 100 {
+			return nil, &refusal{"the value looks like a secret, and it is the name of one that is wanted", "store the secret with aiwatch credentials set NAME, and write that NAME"}
+		}
+		return text, nil
 	}
 	panic(fmt.Sprintf("conf: %s has the unknown type %q", d.Name, typ))
 }
@@ -261,14 +278,15 @@ func parseInterval(text string) (any, error) {
 
 // moment is a time, or how long before now it lies.
 type moment struct {
-	at  time.Time
-	ago time.Duration
+	at       time.Time
+	relative bool
+	ago      time.Duration
 }
 
 func parseTime(text string) (any, error) {
 	if ago, ok := strings.CutPrefix(text, "-"); ok {
 		if n, err := readDuration(ago); err == nil {
-			return moment{ago: time.Duration(n)}, nil
+			return moment{relative: true, ago: time.Duration(n)}, nil
 		}
 	} else if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return moment{at: t}, nil
@@ -295,6 +313,9 @@ func webURL(text string, schemes ...string) (*url.URL, error) {
 	if err != nil || !slices.Contains(schemes, u.Scheme) || u.Hostname() == "" {
 		// The text is not told: it may hold a password where none is seen.
 		return nil, &refusal{"the value is not a URL of " + strings.Join(schemes, " or "), "write it as " + schemes[0] + "://host/path"}
+	}
+	if strings.HasPrefix(u.Host, "-") || strings.HasPrefix(u.User.Username(), "-") {
+		return nil, &refusal{"the host or user of the URL begins with -", "programs would take it for an option: write the name itself"}
 	}
 	_, password := u.User.Password()
 	if password || (u.User != nil && u.Scheme != "ssh") {
@@ -370,6 +391,13 @@ func parseNetwork(text string) (any, error) {
 	}
 	return nil, &refusal{quote(text) + " is not a network", "write 10.0.0.0/8, 2001:db8::/32 or one address"}
 }
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// looksSecret knows the secrets that people paste most: GUIDs, which HEC tokens
+// are, and tokens that say by their beginning what they are (GitHub, GitLab,
+// AWS, JSON Web Tokens, PEM keys, whole Authorization headers).
+var looksSecret = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$|^(gh[pousr]_|github_pat_|glpat-|(AKIA|ASIA)[0-9A-Z]{16}|eyJ|-----BEGIN|(Bearer|Splunk|Basic) )`)
 
 // asRefusal returns what err says is wrong and what to do.
 func asRefusal(err error) *refusal {
