@@ -4,7 +4,7 @@
 # race detector) and Python 3: pinned tools and test counterparts come from
 # tools/, see tools/README.md.
 
-SHELL := /usr/bin/env bash
+SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 

@@ -168,7 +168,7 @@ func (s *MLflowServer) Python(tb testing.TB, script string, env ...string) strin
 	command := exec.CommandContext(tb.Context(), s.python, "-c", script)
 	command.Dir = tb.TempDir()
 	command.Env = append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + command.Dir, "LC_ALL=C.UTF-8", "PYTHONWARNINGS=ignore",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + command.Dir, "TMPDIR=" + command.Dir, "LC_ALL=C.UTF-8", "PYTHONWARNINGS=ignore",
 		"MLFLOW_DISABLE_TELEMETRY=true", "MLFLOW_TRACKING_URI=" + s.URL, "MLFLOW_REGISTRY_URI=" + s.URL,
 		"MLFLOW_TRACKING_USERNAME=" + s.Username, "MLFLOW_TRACKING_PASSWORD=" + s.Password,
 	}, env...)

@@ -127,8 +127,9 @@ func (p *Process) launch() error {
 	}
 	defer func() { _ = output.Close() }() // the program has its own descriptor
 	command := exec.Command(spec.path, spec.args...)
+	home := filepath.Dir(p.output)
 	command.Env = append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(p.output), "TMPDIR=" + os.TempDir(), "LC_ALL=C.UTF-8",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + home, "LC_ALL=C.UTF-8",
 	}, spec.env...)
 	command.Dir = spec.dir
 	command.Stdout, command.Stderr = output, output

@@ -37,7 +37,7 @@ var rooms = map[string][]string{
 	"forwarder/hec":        {"forwarder", "internal/event"},
 	"forwarder/scs":        {"forwarder", "internal/event"},
 	"internal/event":       {},
-	"internal/conf":        {},
+	"internal/conf":        {"internal/event"},
 	"internal/hecserver":   {"internal/event"},
 	"internal/spl":         {"internal/event", "internal/conf"},
 	"internal/scenario":    {all},
