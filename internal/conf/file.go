@@ -167,19 +167,13 @@ func (p *parser) statement() {
 		return
 	}
 
-	lines := []string{text}
-	size := len(text)
-	for strings.HasSuffix(lines[len(lines)-1], `\`) {
-		last := len(lines) - 1
-		lines[last] = strings.TrimSuffix(lines[last], `\`)
-		if len(p.rest) == 0 {
-			break
+	line, continued := strings.CutSuffix(text, `\`)
+	lines, size := []string{line}, len(line)
+	for continued && len(p.rest) > 0 {
+		line, continued = strings.CutSuffix(p.next(), `\`)
+		if size += len(line) + 1; size <= maxValue {
+			lines = append(lines, line)
 		}
-		next := p.next()
-		if size += len(next); size > maxValue {
-			next = ""
-		}
-		lines = append(lines, next)
 	}
 	if size > maxValue {
 		p.problem(at, "", fmt.Sprintf("the value is longer than %d KiB", maxValue>>10), "shorten it, or look for a backslash at the end of a line that should not be continued")

@@ -123,20 +123,29 @@ func kindOf(kinds []*Kind, file, stanza string) (*Kind, string, *refusal) {
 		}
 	}
 	if other == nil {
-		word, _, _ := strings.Cut(stanza, ":")
-		var known []string
-		for _, k := range kinds {
-			known = append(known, k.Name)
-		}
-		best := nearest(word, known)
-		// Of two kinds with one name the user means that of the same form.
-		for _, k := range kinds {
-			if k.Name == best && (other == nil || k.Named == strings.Contains(stanza, ":")) {
-				other = k
-			}
-		}
+		other = nearestKind(kinds, file, stanza)
 	}
 	return nil, "", &refusal{"there is no such stanza", fmt.Sprintf("the nearest known one is [%s] in %s", other, other.File)}
+}
+
+// nearestKind returns the kind whose name is the nearest to that of a stanza.
+// One of another file must be much nearer; of two kinds with one name it is the
+// one of the stanza's form.
+func nearestKind(kinds []*Kind, file, stanza string) *Kind {
+	word, _, named := strings.Cut(stanza, ":")
+	return slices.MinFunc(kinds, func(a, b *Kind) int {
+		far := func(k *Kind) int {
+			d := 2 * distance(word, k.Name)
+			if k.File != file {
+				d += 10
+			}
+			if k.Named != named {
+				d++
+			}
+			return d
+		}
+		return far(a) - far(b)
+	})
 }
 
 // checkDefaults refuses in [default] or a scheme's own stanza what none of the

@@ -2,7 +2,6 @@ package conf
 
 import (
 	"net"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -110,15 +109,12 @@ var webhookStays = Rule{
 var identitySays = Rule{
 	"At least one of user, user_type, confidence and a group named user in match is set",
 	func(s *Settings) (string, *refusal) {
-		if slices.ContainsFunc([]string{"user", "user_type", "confidence"}, s.IsSet) || hasGroup(s.Regexp("match"), "user") {
+		match := s.Regexp("match") // nil: that is wrong, not this
+		if match == nil || match.SubexpIndex("user") >= 0 || slices.ContainsFunc([]string{"user", "user_type", "confidence"}, s.IsSet) {
 			return "", nil
 		}
 		return "", &refusal{"the rule says nothing about whom it matches", "set user, user_type or confidence, or name a group in match, such as (?P<user>[^/]+)"}
 	},
-}
-
-func hasGroup(re *regexp.Regexp, name string) bool {
-	return re != nil && re.SubexpIndex(name) >= 0
 }
 
 // words lists names as a sentence does.

@@ -255,7 +255,11 @@ func newSettings(kind *Kind, name string, origin Origin, values []Value, base st
 		s.values[d.Name] = value{parsed: parsed}
 	}
 	if !s.off() {
-		problems = append(problems, s.checkRules()...)
+		// A value that was refused is not told of again.
+		refused := func(p Problem) bool {
+			return slices.ContainsFunc(problems, func(q Problem) bool { return p.Key != "" && p.Key == q.Key })
+		}
+		problems = append(problems, slices.DeleteFunc(s.checkRules(), refused)...)
 	}
 	return s, problems
 }
