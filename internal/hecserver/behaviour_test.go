@@ -84,7 +84,7 @@ func TestAcksCountFromZeroOnEveryChannel(t *testing.T) {
 
 func TestAckIsForgottenOnceReadAsTrue(t *testing.T) {
 	r := newReceiver(t, nil)
-	r.post(eventPath, ackToken, `{"event":"a"}`, onChannel(strings.ToUpper(channel))...)
+	r.post(eventPath, ackToken, `{"event":"a"}`, onChannel(channel)...)
 	want(t, r.post(ackPath, ackToken, `{"acks":[0,0,1]}`), 200, `{"acks":{"0":true,"1":false}}`)
 	want(t, r.post(ackPath, ackToken, `{"acks":[0]}`), 200, `{"acks":{"0":false}}`)
 }
@@ -177,6 +177,13 @@ func TestPrefixThenBusy(t *testing.T) {
 		require.Equal(t, "7", w.Header().Get("Retry-After"))
 		require.Equal(t, []string{`"a"`, `"b"`}, r.sink.events)
 	}
+}
+
+func TestOnlyAnIndexedPrefixIsAcknowledged(t *testing.T) {
+	r := newReceiver(t, withFaults(t, hecserver.Fault{Code: hecserver.ServerBusy, Commit: 1, Skip: 1, Times: 1}))
+	want(t, r.post(eventPath, ackToken, `{"event":""}{"event":"a"}`, onChannel(channel)...), 400, `{"text":"Event field cannot be blank","code":13,"invalid-event-number":0}`)
+	want(t, r.post(eventPath, ackToken, `{"event":"a"}`, onChannel(channel)...), 503, `{"text":"Server is busy","code":9}`)
+	require.Equal(t, []string{`"a"`}, r.sink.events)
 }
 
 func TestScriptedIndexErrorCountsOneMore(t *testing.T) {

@@ -405,7 +405,7 @@ func (h *Handler) data(r *request, on string, parse func(*bodyParser, []byte, []
 			return answer{}, fmt.Errorf("wait before the answer: %w", err)
 		}
 	}
-	key := channelKey{token, strings.ToLower(r.moment.Channel)}
+	key := channelKey{token, r.moment.Channel}
 	acked := token.Ack && key.guid != ""
 	if acked && h.channels.full(key) {
 		return answerOf(AckAtCapacity), nil
@@ -567,7 +567,7 @@ func (h *Handler) ack(r *request) (answer, error) {
 	if decodeStrict(body, &question) != nil || question.Acks == nil {
 		return answerOf(InvalidDataFormat), nil
 	}
-	states := h.channels.ask(channelKey{token, strings.ToLower(r.moment.Channel)}, *question.Acks, now)
+	states := h.channels.ask(channelKey{token, r.moment.Channel}, *question.Acks, now)
 	out, err := json.Marshal(map[string]any{"acks": states})
 	if err != nil {
 		return answer{}, err

@@ -1,10 +1,12 @@
 package hecserver_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -178,12 +180,21 @@ func TestBrokenBodyIndexesNothing(t *testing.T) {
 	require.Empty(t, s.Handler().Stats().Answers, "there was no one to answer")
 }
 
-// TestRefusalReachesAClientThatStillSends posts more than the server would read
-// by itself before it answers.
+// TestRefusalReachesAClientThatStillSends writes more than the server would read
+// by itself, and only then looks for the answer.
 func TestRefusalReachesAClientThatStillSends(t *testing.T) {
-	s, _, client := serve(t, func(c *hecserver.Config) { c.MaxRaw = 1000 })
-	resp, _, err := send(t, client, s.URL()+eventPath, strings.Repeat(" ", 3<<20))
+	s, _, _ := serve(t, func(c *hecserver.Config) { c.MaxRaw = 1000 })
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
 	require.NoError(t, err)
+	defer conn.Close()
+	const size = 7 << 20
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\nAuthorization: Splunk %s\r\nContent-Length: %d\r\n\r\n", eventPath, goodToken, size)
+	require.NoError(t, err)
+	_, err = io.Copy(conn, strings.NewReader(strings.Repeat(" ", size)))
+	require.NoError(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	defer resp.Body.Close()
 	require.Equal(t, 413, resp.StatusCode)
 }
 

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,6 +31,23 @@ func TestChannelsAreLimited(t *testing.T) {
 	require.True(t, c.full(three), "one channel too many")
 	c.forget()
 	require.False(t, c.full(three))
+}
+
+func TestFullChannelIsAnswered(t *testing.T) {
+	counter := NewCounter()
+	h, err := New(Config{Tokens: []Token{{Value: "t", Ack: true}}, Sink: counter})
+	require.NoError(t, err)
+	h.channels.limit.perChannel = 1
+	post := func() string {
+		req := httptest.NewRequest(http.MethodPost, "/services/collector?channel=aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", strings.NewReader(`{"event":1}`))
+		req.Header.Set("Authorization", "Splunk t")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, req)
+		return w.Body.String()
+	}
+	require.Equal(t, `{"text":"Success","code":0,"ackId":0}`, post())
+	require.Equal(t, `{"text":"Ack channel is at capacity","code":27}`, post())
+	require.EqualValues(t, 1, counter.Stats().Events)
 }
 
 // event makes an event as the parser would.
