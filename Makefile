@@ -53,7 +53,8 @@ test: ## every test: first under the race detector without counterparts, then al
 	$(TOOLS) install gotestsum
 	@# Without the CI variable a test whose counterpart is absent is skipped by name.
 	$(TOOLS) install $(COUNTERPARTS) || [[ -z $${CI:-} ]]
-	$(GOTESTSUM) -- -race -short -timeout 15m ./...
+	if $(TOOLS) path otelhec >/dev/null; then cd tools/otelhec && go vet .; fi
+	$(GOTESTSUM) --hide-summary skipped -- -race -short -timeout 15m ./...
 	$(GOTESTSUM) -- -timeout 30m ./...
 
 .PHONY: soak
