@@ -111,3 +111,14 @@ match = ^(?P<user>\w+)@example\.org$
 	_, err = c.Input("nope")
 	require.EqualError(t, err, "there is no input nope: the inputs are aiwatch_s3://prod, aiwatch_mlflow://prod and aiwatch_s3://example")
 }
+
+func TestEmptyHidesDefault(t *testing.T) {
+	c, err := Load(write(t, map[string]string{
+		"default/aiwatch.conf": "[hec]\nurl = https://a\ntoken_file = /etc/token\ngzip_level = 9\n",
+		"local/aiwatch.conf":   "[hec]\ntoken_file =\ntoken_env = TOKEN\ngzip_level =\n",
+	}))
+	require.NoError(t, err)
+	require.False(t, c.One("hec").IsSet("token_file"))
+	require.True(t, c.One("hec").IsSet("token"))
+	require.Equal(t, 1, c.One("hec").Int("gzip_level"))
+}

@@ -56,12 +56,11 @@ func spec(file, intro string) string {
 		for _, d := range k.Settings {
 			b.WriteByte('\n')
 			for _, key := range keys(d) {
-				fmt.Fprintf(&b, "%s = %s\n", key.name, key.placeholder)
-				if key.doc != "" {
-					fmt.Fprintf(&b, "* %s.\n", key.doc)
-				}
+				fmt.Fprintf(&b, "%s = %s\n* %s.\n", key.name, key.placeholder, key.doc)
 			}
-			fmt.Fprintf(&b, "* %s.\n", d.Doc)
+			if bounds := boundsOf(d); bounds != "" {
+				fmt.Fprintf(&b, "* %s.\n", bounds)
+			}
 			if d.Note != "" {
 				fmt.Fprintf(&b, "* %s.\n", d.Note)
 			}
@@ -85,9 +84,9 @@ func keys(d conf.Setting) []key {
 	if d.Type == conf.SecretType {
 		names := d.Keys()
 		return []key{
-			{names[0], "<path>", "A file that holds it, which group and others can neither read nor write"},
-			{names[1], "<variable>", "Instead: the environment variable that holds it"},
-			{names[2], "<credential>", "Instead, under Splunk only: the entry of storage/passwords that holds it"},
+			{names[0], "<path>", d.Doc + ": a file that holds it, which group and others can neither read nor write"},
+			{names[1], "<variable>", "Or the environment variable that holds it"},
+			{names[2], "<credential>", "Or, under Splunk only, the entry of storage/passwords that holds it"},
 		}
 	}
 	kind := "<" + string(d.Type) + ">"
@@ -95,9 +94,29 @@ func keys(d conf.Setting) []key {
 		kind = "[" + strings.Join(d.Values, "|") + "]"
 	}
 	if d.Many {
-		kind = "<comma-separated list of " + string(d.Type) + ">"
+		kind = "<comma-separated " + plural(d.Type) + ">"
 	}
-	return []key{{d.Name, kind, ""}}
+	return []key{{d.Name, kind, d.Doc}}
+}
+
+func plural(t conf.Type) string {
+	if stem, ok := strings.CutSuffix(string(t), "y"); ok {
+		return stem + "ies"
+	}
+	return string(t) + "s"
+}
+
+// boundsOf says between what a value must lie.
+func boundsOf(d conf.Setting) string {
+	switch {
+	case d.Min != "" && d.Max != "":
+		return "From " + d.Min + " to " + d.Max
+	case d.Min != "":
+		return "At least " + d.Min
+	case d.Max != "":
+		return "At most " + d.Max
+	}
+	return ""
 }
 
 func defaultOf(d conf.Setting) string {
@@ -185,7 +204,10 @@ func table(b *strings.Builder, settings []conf.Setting) {
 			value = "`" + strings.Join(d.Values, "` `") + "`"
 		}
 		if d.Many {
-			value = "list of " + value
+			value = "list of " + plural(d.Type)
+		}
+		if bounds := boundsOf(d); bounds != "" {
+			value += ", " + strings.ToLower(bounds[:1]) + bounds[1:]
 		}
 		fallback := d.DefaultDoc
 		switch {
