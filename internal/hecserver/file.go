@@ -94,8 +94,12 @@ func AppendEnvelope(b []byte, e *Received) []byte {
 		key   string
 		value []byte
 	}{
-		{"host", e.Host}, {"source", e.Source}, {"sourcetype", e.Sourcetype}, {"index", e.Index},
-		{"event", e.Event}, {"fields", e.Fields},
+		{"host", e.Host},
+		{"source", e.Source},
+		{"sourcetype", e.Sourcetype},
+		{"index", e.Index},
+		{"event", e.Event},
+		{"fields", e.Fields},
 	} {
 		if kv.value == nil {
 			continue

@@ -72,6 +72,7 @@ const (
 	RequestIn Stage = "request-in" // the headers were read
 	Committed Stage = "committed"  // the sink has the events; not called when there were none
 	Answered  Stage = "answered"   // the answer was handed to the network, or spoilt
+	BrokenOff Stage = "broken-off" // the client has gone before it was answered
 )
 
 // Moment is what Trace is told. Later moments know more.
@@ -101,9 +102,10 @@ type Handler struct {
 	answersMu sync.Mutex
 	answers   map[string]uint64
 
-	ctx    context.Context // ends when half-closed connections have to go
-	cancel context.CancelFunc
-	halves sync.WaitGroup
+	ctx      context.Context // ends when half-closed connections have to go
+	cancel   context.CancelFunc
+	halvesMu sync.Mutex // no half-closed connection begins once ctx has ended
+	halves   sync.WaitGroup
 }
 
 // token is a Token prepared for its requests.
@@ -212,7 +214,6 @@ func (h *Handler) Stats() Stats {
 type request struct {
 	*http.Request
 	moment Moment
-	token  *token
 }
 
 // ServeHTTP takes a request from its token to its answer.
@@ -227,6 +228,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a, err := h.handle(req)
 	if err != nil {
 		h.config.Log.Warn("request broke off", "path", r.URL.Path, "error", err)
+		req.moment.Stage = BrokenOff
+		h.config.Trace(req.moment)
 		panic(http.ErrAbortHandler)
 	}
 	// A client that is still sending must not lose the answer to a reset.
@@ -662,13 +665,35 @@ func (h *Handler) halfClose(w http.ResponseWriter) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	h.halves.Add(1)
-	defer h.halves.Done()
 	defer conn.Close()
+	if !h.beginHalf() {
+		return
+	}
+	defer h.halves.Done()
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
 	stop := context.AfterFunc(h.ctx, func() { _ = conn.Close() })
 	defer stop()
 	_, _ = io.Copy(io.Discard, conn)
+}
+
+// beginHalf counts a half-closed connection, unless all of them have to go.
+func (h *Handler) beginHalf() bool {
+	h.halvesMu.Lock()
+	defer h.halvesMu.Unlock()
+	if h.ctx.Err() != nil {
+		return false
+	}
+	h.halves.Add(1)
+	return true
+}
+
+// endHalves closes the half-closed connections, which net/http no longer knows,
+// and waits for their handlers.
+func (h *Handler) endHalves() {
+	h.halvesMu.Lock()
+	h.cancel()
+	h.halvesMu.Unlock()
+	h.halves.Wait()
 }

@@ -114,22 +114,20 @@ func (s *Server) Err() error {
 // When ctx ends first, they are cut off. It may be called again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.handler.Drain()
-	s.handler.cancel()
+	s.handler.endHalves()
 	err := s.server.Shutdown(ctx)
 	if err != nil {
 		_ = s.server.Close()
 		err = fmt.Errorf("shut down HEC receiver: %w", err)
 	}
-	s.handler.halves.Wait()
 	<-s.done
 	return errors.Join(err, s.err)
 }
 
 // Close cuts every connection off at once, as a receiver that dies does.
 func (s *Server) Close() error {
-	s.handler.cancel()
+	s.handler.endHalves()
 	err := s.server.Close()
-	s.handler.halves.Wait()
 	<-s.done
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,8 +23,15 @@ import (
 
 // lockedMemory is memory for several connections.
 type lockedMemory struct {
-	mu sync.Mutex
-	memory
+	mu     sync.Mutex
+	memory memory
+}
+
+// received returns the events so far.
+func (m *lockedMemory) received() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.memory.events)
 }
 
 func (m *lockedMemory) Index(events []hecserver.Received) error {
@@ -72,7 +80,7 @@ func TestServerTakesEventsAndEndsInOrder(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 200, resp.StatusCode)
 	require.Equal(t, success, body)
-	require.Len(t, sink.events, 1)
+	require.Len(t, sink.received(), 1)
 	require.NoError(t, s.Shutdown(t.Context()))
 	require.NoError(t, s.Shutdown(t.Context()), "twice does no harm")
 	require.NoError(t, s.Err())
@@ -105,14 +113,14 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	close(release)
 	require.Equal(t, result{success, nil}, <-got)
 	require.NoError(t, <-ended)
-	require.Len(t, sink.events, 1)
+	require.Len(t, sink.received(), 1)
 }
 
 func TestDropAfterCommit(t *testing.T) {
 	s, sink, client := serve(t, withFaults(t, hecserver.Fault{End: hecserver.Drop, Times: 1}))
 	_, _, err := send(t, client, s.URL()+eventPath, `{"event":"a"}`)
 	require.ErrorIs(t, err, io.EOF)
-	require.Len(t, sink.events, 1)
+	require.Len(t, sink.received(), 1)
 	_, body, err := send(t, client, s.URL()+eventPath, `{"event":"a"}`)
 	require.NoError(t, err)
 	require.Equal(t, success, body)
@@ -122,7 +130,7 @@ func TestDropBeforeCommit(t *testing.T) {
 	s, sink, client := serve(t, withFaults(t, hecserver.Fault{Code: hecserver.ServerBusy, End: hecserver.Drop, Times: 1}))
 	_, _, err := send(t, client, s.URL()+eventPath, `{"event":"a"}`)
 	require.ErrorIs(t, err, io.EOF)
-	require.Empty(t, sink.events)
+	require.Empty(t, sink.received())
 }
 
 func TestTruncatedAnswer(t *testing.T) {
@@ -131,7 +139,7 @@ func TestTruncatedAnswer(t *testing.T) {
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Equal(t, 200, resp.StatusCode)
 	require.Equal(t, success[:len(success)/2], body)
-	require.Len(t, sink.events, 1)
+	require.Len(t, sink.received(), 1)
 }
 
 // TestHalfClosed talks to the receiver by hand: its side is closed without an
@@ -148,35 +156,27 @@ func TestHalfClosed(t *testing.T) {
 	require.Empty(t, got)
 	_, err = io.WriteString(conn, "still open")
 	require.NoError(t, err)
-	require.Len(t, sink.events, 1)
+	require.Len(t, sink.received(), 1)
 	require.NoError(t, s.Shutdown(t.Context()), "does not wait for it for ever")
 }
 
 // TestBrokenBodyIndexesNothing ends a request in the middle of its body.
 func TestBrokenBodyIndexesNothing(t *testing.T) {
-	aborted := make(chan struct{})
-	in := make(chan struct{})
+	broken := make(chan struct{})
 	s, sink, _ := serve(t, func(c *hecserver.Config) {
 		c.Trace = func(m hecserver.Moment) {
-			if m.Stage == hecserver.RequestIn {
-				close(in)
+			if m.Stage == hecserver.BrokenOff {
+				close(broken)
 			}
 		}
 	})
-	go func() {
-		defer close(aborted)
-		conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		_, _ = io.WriteString(conn, "POST "+eventPath+" HTTP/1.1\r\nHost: x\r\nAuthorization: Splunk "+goodToken+"\r\nContent-Length: 100\r\n\r\n{\"event\":\"a\"}")
-		<-in
-		_ = conn.Close()
-	}()
-	<-aborted
-	require.NoError(t, s.Shutdown(t.Context()))
-	require.Empty(t, sink.events)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
+	require.NoError(t, err)
+	_, err = io.WriteString(conn, "POST "+eventPath+" HTTP/1.1\r\nHost: x\r\nAuthorization: Splunk "+goodToken+"\r\nContent-Length: 100\r\n\r\n{\"event\":\"a\"}")
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	<-broken
+	require.Empty(t, sink.received())
 	require.Empty(t, s.Handler().Stats().Answers, "there was no one to answer")
 }
 

@@ -64,7 +64,8 @@ func TestCounterTellsDuplicatesFromConflicts(t *testing.T) {
 	moved.Time = []byte("2")
 	require.NoError(t, c.Index([]Received{
 		event("c", "s", 1, "aa", ""), event("c", "s", 2, "bb", ""), event("c", "s", 1, "aa", ""),
-		event("c", "s", 1, "aa", `,"x":1`), moved, {Event: []byte(`"text"`)},
+		event("c", "s", 1, "aa", `,"x":1`), moved,
+		{Event: []byte(`"text"`)},
 	}))
 	require.Equal(t, 4, c.Times("aa"))
 	require.Equal(t, 0, c.Times("cc"))
