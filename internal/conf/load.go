@@ -31,12 +31,15 @@ func Load(dir string, opts ...Option) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the configuration: %w", err)
 	}
-	if err := anyFile(dir); err != nil {
+	c := &Config{Dir: dir, options: newOptions(opts)}
+	names := []string{AIWatchFile, InputsFile}
+	if c.options.noInputs {
+		names = names[:1]
+	} else if err := anyFile(dir); err != nil {
 		return nil, err
 	}
-	c := &Config{Dir: dir, options: newOptions(opts)}
 	var problems Problems
-	for _, name := range []string{AIWatchFile, InputsFile} {
+	for _, name := range names {
 		f, err := Read(dir, name)
 		var found Problems
 		switch {

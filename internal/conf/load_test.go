@@ -122,3 +122,18 @@ func TestEmptyHidesDefault(t *testing.T) {
 	require.True(t, c.One("hec").IsSet("token"))
 	require.Equal(t, 1, c.One("hec").Int("gzip_level"))
 }
+
+func TestWithoutInputs(t *testing.T) {
+	dir := write(t, map[string]string{
+		"local/inputs.conf":  "[aiwatch_s3://broken]\n",
+		"local/aiwatch.conf": "[queue]\nmax_bytes = 1GiB\n",
+	})
+	_, err := Load(dir)
+	require.Error(t, err)
+	c, err := Load(dir, WithoutInputs())
+	require.NoError(t, err)
+	require.Equal(t, int64(1<<30), c.One("queue").Size("max_bytes"))
+	require.Empty(t, c.All("aiwatch_s3"))
+	_, err = Load(t.TempDir(), WithoutInputs())
+	require.NoError(t, err)
+}

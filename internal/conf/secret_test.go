@@ -23,6 +23,10 @@ func TestSecretIsNeverSeen(t *testing.T) {
 	require.True(t, Secret{}.IsZero())
 	require.Empty(t, Secret{}.Reveal())
 
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%20s"} {
+		require.Equal(t, "[secret]", fmt.Sprintf(verb, s), verb)
+	}
+
 	type holder struct {
 		Open   Secret
 		hidden Secret

@@ -35,9 +35,10 @@ type value struct {
 type options struct {
 	getenv     func(string) string
 	credential func(ctx context.Context, name string) (string, error)
+	noInputs   bool
 }
 
-// An Option changes where secrets come from.
+// An Option changes what is read, and where secrets come from.
 type Option func(*options)
 
 // WithEnv hands in the environment; without it it is the process's.
@@ -49,6 +50,13 @@ func WithEnv(getenv func(string) string) Option {
 // X_credential is refused when the secret is asked for.
 func WithCredentials(read func(ctx context.Context, name string) (string, error)) Option {
 	return func(o *options) { o.credential = read }
+}
+
+// WithoutInputs makes Load leave inputs.conf alone, for a modular input: splunkd
+// hands it its own stanza, and a mistake in another's is not its affair. There
+// may then be no file at all.
+func WithoutInputs() Option {
+	return func(o *options) { o.noInputs = true }
 }
 
 func newOptions(opts []Option) options {
