@@ -40,12 +40,14 @@ key() {
 
 folder() { printf '%s/%s-%s\n' "$cache" "$1" "$(key "$1")"; }
 
-# debian_absent NAME: the Debian packages of NAME that this machine lacks.
+# debian_absent NAME: the Debian packages of NAME that this machine lacks. A
+# command of a package's name will do, wherever it came from.
 debian_absent() {
 	[[ -f $here/$1/apt.txt ]] || return 0
 	local package
 	while read -r package; do
-		[[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || printf '%s ' "$package"
+		command -v "$package" >/dev/null ||
+			[[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || printf '%s ' "$package"
 	done <"$here/$1/apt.txt"
 }
 
