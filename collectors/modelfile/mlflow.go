@@ -57,17 +57,7 @@ func cutLast(path string) (head, last string) {
 	return path[:i], path[i+1:]
 }
 
-func isHex32(s string) bool {
-	if len(s) != 32 {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
-}
+func isHex32(s string) bool { return isHex(s, 32) }
 
 func isNumber(s string) bool {
 	for i := range len(s) {
