@@ -76,9 +76,9 @@ match = ^(?P<user>\w+)@example\.org$
 	require.True(t, s3.Bool("follow"))
 	require.False(t, s3.IsSet("follow"))
 	now := time.Date(2026, 3, 8, 0, 0, 0, 0, time.UTC)
-	start, ok := s3.Time("start", now)
-	require.True(t, ok)
-	require.Equal(t, now.AddDate(0, 0, -7), start)
+	at, ago := s3.Time("start")
+	require.Zero(t, at)
+	require.Equal(t, 7*24*time.Hour, ago)
 
 	mlflow, err := c.Input("aiwatch_mlflow://prod")
 	require.NoError(t, err)

@@ -80,8 +80,9 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, "auto", c.One("hec").String("ack"))
 	require.False(t, c.One("hec").Present())
 	require.Empty(t, c.One("identity").List("domains"))
-	_, ok := mustParams(t, "aiwatch_s3", map[string][]string{"path": {"/x"}}).Time("start", time.Time{})
-	require.False(t, ok)
+	at, ago := mustParams(t, "aiwatch_s3", map[string][]string{"path": {"/x"}}).Time("start")
+	require.Zero(t, at)
+	require.Zero(t, ago)
 	require.Equal(t, []string{"refs/heads/main", "refs/heads/master", "refs/heads/release/*", "refs/tags/*"},
 		mustParams(t, "aiwatch_git", map[string][]string{"url": {"/srv/a.git"}}).List("protected_refs"))
 }

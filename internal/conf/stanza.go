@@ -137,14 +137,11 @@ func (s *Settings) Regexp(name string) *regexp.Regexp {
 	return get[*regexp.Regexp](s, name, false, Regexp)
 }
 
-// Time returns a time, counting from now where it says how long ago; false
-// without one.
-func (s *Settings) Time(name string, now time.Time) (time.Time, bool) {
+// Time returns a time as it is written: a moment, or how long before another
+// one that the reader knows, such as its first start. Both are zero without one.
+func (s *Settings) Time(name string) (at time.Time, ago time.Duration) {
 	m := get[moment](s, name, false, Time)
-	if m.relative {
-		return now.Add(-m.ago), true
-	}
-	return m.at, s.IsSet(name)
+	return m.at, m.ago
 }
 
 // Interval returns an input's interval.

@@ -276,17 +276,16 @@ func parseInterval(text string) (any, error) {
 	return Schedule{Cron: text}, nil
 }
 
-// moment is a time, or how long before now it lies.
+// moment is a time, or how long before another one it lies.
 type moment struct {
-	at       time.Time
-	relative bool
-	ago      time.Duration
+	at  time.Time
+	ago time.Duration
 }
 
 func parseTime(text string) (any, error) {
 	if ago, ok := strings.CutPrefix(text, "-"); ok {
 		if n, err := readDuration(ago); err == nil {
-			return moment{relative: true, ago: time.Duration(n)}, nil
+			return moment{ago: time.Duration(n)}, nil
 		}
 	} else if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return moment{at: t}, nil
