@@ -36,16 +36,34 @@ help: ## list the targets
 build: ## build dist/aiwatch
 	CGO_ENABLED=0 go build -trimpath -o dist/aiwatch ./cmd/aiwatch
 
-.PHONY: check
-check: ## format, vet, staticcheck, generated files, go.mod, the house rules, known vulnerabilities
+CHECKS := format vet staticcheck generated tidy house vulnerabilities
+
+.PHONY: check $(CHECKS) linters
+check: $(CHECKS) ## format, vet, staticcheck, generated files, go.mod, house rules, vulnerabilities; with -k all of them
+
+linters:
 	$(TOOLS) install $(LINTERS)
+
+format: linters
 	@unformatted=$$("$$($(TOOLS) path gofumpt)/bin/gofumpt" -l .); \
 		[[ -z $$unformatted ]] || { printf 'not formatted, run gofumpt -w on:\n%s\n' "$$unformatted"; exit 1; }
+
+vet:
 	go vet ./...
+
+staticcheck: linters
 	"$$($(TOOLS) path staticcheck)/bin/staticcheck" ./...
+
+generated:
 	.ci/generated
+
+tidy:
 	go mod tidy -diff
+
+house:
 	go test -count=1 ./internal/house
+
+vulnerabilities: linters
 	.ci/vulnerabilities
 
 .PHONY: test
