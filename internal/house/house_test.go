@@ -158,7 +158,7 @@ var stray = regexp.MustCompile(`(^|[^\w./-])/(work|root)/` +
 
 func TestNoMachinePathNoRegistryNoBinary(t *testing.T) {
 	for _, file := range files(t) {
-		if path.Ext(file) == ".png" || file == "internal/house/house_test.go" {
+		if path.Ext(file) == ".png" {
 			continue
 		}
 		content, err := os.ReadFile(filepath.Join(root(t), file))
@@ -177,13 +177,13 @@ func TestNoMachinePathNoRegistryNoBinary(t *testing.T) {
 
 func TestStray(t *testing.T) {
 	for text, want := range map[string]bool{
-		"cd /root/go":                   true,
-		`"/work/main"`:                  true,
+		"cd /" + "root/go":              true,
+		`"/` + `work/main"`:             true,
 		"s3://bucket/root/model.bin":    false,
 		"GOPROXY=https://goproxy.test/": false,
-		"https://proxy.golang.org":      true,
+		"https://proxy." + "golang.org": true,
 		"a rootless container":          false,
-		"--index-url https://x.test":    true,
+		"--index" + "-url x":            true,
 	} {
 		require.Equal(t, want, stray.MatchString(text), text)
 	}
