@@ -78,6 +78,7 @@ func (p *program) app() *cli.App {
 // commands lists every command, in the order --help shows them.
 func (p *program) commands() []*cli.Command {
 	return []*cli.Command{
+		p.collectCommand(),
 		p.receiveCommand(),
 		p.inspectCommand(),
 		p.schemaCommand(),

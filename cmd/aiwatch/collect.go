@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"aiwatch/collectors"
+)
+
+// collectCommand prints what an input would send.
+func (p *program) collectCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "collect",
+		Usage:     "print an input's events; deliver nothing, keep no state",
+		ArgsUsage: "INPUT",
+		Description: "A dry run: reads the source of INPUT (a stanza such as aiwatch_s3://prod, or\n" +
+			"its name) as at first contact and prints each event in its envelope, one a\n" +
+			"line. Nothing is delivered and nothing is remembered. The collector id of\n" +
+			"these events is 00000000.",
+		Flags: []cli.Flag{confFlag},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return exitWith(exitUsage, errors.New("collect takes one input; see aiwatch collect --help"))
+			}
+			config, err := p.configuration(c)
+			if err != nil {
+				return err
+			}
+			settings, err := config.Input(c.Args().First())
+			if err != nil {
+				return exitWith(exitUsage, err)
+			}
+			log := p.logger(config)
+			b, err := p.inputBuilder(config, log)
+			if err != nil {
+				return err
+			}
+			collector, err := b.collector(c.Context, settings)
+			if err != nil {
+				return err
+			}
+			host, err := hostOf(settings)
+			if err != nil {
+				return err
+			}
+			out := bufio.NewWriterSize(p.stdout, 1<<16)
+			dry := &collectors.Memory{
+				Source: settings.Stanza(), Index: settings.String("index"), Host: host, Collector: "00000000",
+				Deliver: func(envelope []byte) error {
+					_, err := out.Write(append(envelope, '\n'))
+					return err
+				},
+			}
+			pollErr := collector.Poll(c.Context, dry)
+			if pollErr == nil {
+				pollErr = dry.Checkpoint()
+			}
+			if err := out.Flush(); err != nil {
+				return fmt.Errorf("print events: %w", err)
+			}
+			for _, note := range collector.Report().Notes {
+				log.Info(note, "input", settings.Stanza())
+			}
+			if pollErr != nil && !errors.Is(pollErr, context.Canceled) {
+				return exitWith(exitUnavailable, fmt.Errorf("collect from [%s]: %w", settings.Stanza(), pollErr))
+			}
+			return nil
+		},
+	}
+}
+
+// hostOf returns the host of events whose source names none.
+func hostOf(settings interface{ String(string) string }) (string, error) {
+	if host := settings.String("host"); host != "" {
+		return host, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", exitWith(exitUsage, fmt.Errorf("find out this machine's name: %w; set host in the input's stanza", err))
+	}
+	return host, nil
+}

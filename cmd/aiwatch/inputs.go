@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"aiwatch/collectors"
+	"aiwatch/collectors/identity"
+	"aiwatch/collectors/s3access"
+	"aiwatch/internal/conf"
+)
+
+// rules are what all inputs share: who a principal is, what an object is.
+type rules struct {
+	identity *identity.Rules
+	assets   []s3access.AssetRule
+}
+
+// sharedRules reads [identity], [identity://NAME] and [asset_rule://NAME].
+func sharedRules(config *conf.Config) (*rules, error) {
+	var people []identity.Rule
+	for _, s := range config.All("identity") {
+		people = append(people, identity.Rule{
+			Name: s.Name(), Match: s.Regexp("match").String(), User: s.String("user"),
+			UserType: s.String("user_type"), Confidence: s.String("confidence"),
+		})
+	}
+	who, err := identity.New(config.One("identity").List("domains"), people)
+	if err != nil {
+		return nil, exitWith(exitUsage, err)
+	}
+	shared := &rules{identity: who}
+	for _, s := range config.All("asset_rule") {
+		rule := s3access.AssetRule{
+			Name: s.Name(), Bucket: s.String("bucket"), Type: s.String("asset_type"),
+			Role: s.String("asset_role"), Owner: s.String("owner"),
+		}
+		if re := s.Regexp("pattern"); re != nil {
+			rule.Pattern = re.String()
+		}
+		shared.assets = append(shared.assets, rule)
+	}
+	return shared, nil
+}
+
+// inputBuilder makes the collectors of a configuration's inputs.
+type inputBuilder struct {
+	program *program
+	rules   *rules
+	log     *slog.Logger
+}
+
+func (p *program) inputBuilder(config *conf.Config, log *slog.Logger) (*inputBuilder, error) {
+	shared, err := sharedRules(config)
+	if err != nil {
+		return nil, err
+	}
+	return &inputBuilder{program: p, rules: shared, log: log}, nil
+}
+
+// collector makes the collector of one input. What a setting forbids ends the
+// program with exitUsage.
+func (b *inputBuilder) collector(ctx context.Context, s *conf.Settings) (collectors.Collector, error) {
+	log := b.log.With("input", s.Stanza())
+	if s.Bool("insecure_skip_verify") {
+		log.Warn("the server's certificate is not verified: whoever is in between can read the credentials and change what is read; remove insecure_skip_verify and set ca_file")
+	}
+	var c collectors.Collector
+	var err error
+	switch s.Kind() {
+	case "aiwatch_s3":
+		c, err = b.s3(ctx, s, log)
+	default:
+		err = fmt.Errorf("[%s]: this version has no collector for it", s.Stanza())
+	}
+	if err != nil {
+		return nil, exitWith(exitUsage, fmt.Errorf("[%s]: %w", s.Stanza(), err))
+	}
+	return c, nil
+}
+
+func (b *inputBuilder) s3(ctx context.Context, s *conf.Settings, log *slog.Logger) (collectors.Collector, error) {
+	key, err := s.Secret(ctx, "secret_access_key")
+	if err != nil {
+		return nil, err
+	}
+	at, ago := s.Time("start")
+	aws := s3access.AWS{
+		Region: s.String("region"), Endpoint: s.String("endpoint"), PathStyle: s.Bool("path_style"),
+		Profile: s.String("profile"), RoleARN: s.String("role_arn"), ExternalID: s.String("external_id"),
+		AccessKeyID: s.String("access_key_id"), SecretAccessKey: key.Reveal(),
+		CAFile: s.String("ca_file"), ClientCertFile: s.String("client_cert_file"), ClientKeyFile: s.String("client_key_file"),
+		Proxy: s.String("proxy"), Timeout: s.Duration("timeout"), InsecureSkipVerify: s.Bool("insecure_skip_verify"),
+	}
+	return s3access.New(s3access.Config{
+		Name: s.Name(), Path: s.String("path"), Follow: s.Bool("follow"),
+		Bucket: s.String("bucket"), Prefix: s.String("prefix"), QueueURL: s.String("queue_url"),
+		Format: s3access.Format(s.String("format")), All: s.String("scope") == "all",
+		WatchBuckets: s.List("watch_buckets"), Lateness: s.Duration("lateness"),
+		Start: s3access.Start{At: at, Ago: ago}, Trusted: s.String("trust") == "authenticated",
+		Identity: b.rules.identity, Assets: b.rules.assets, AWS: aws,
+		Now: b.program.now, Log: log,
+	})
+}
+
+// fingerprint names the source that an input reads. The state of an input
+// belongs to its stanza and this: positions in one source mean nothing in
+// another.
+func fingerprint(s *conf.Settings) string {
+	switch s.Kind() {
+	case "aiwatch_s3":
+		return fmt.Sprintf("path=%s bucket=%s prefix=%s endpoint=%s", s.String("path"), s.String("bucket"), s.String("prefix"), s.String("endpoint"))
+	case "aiwatch_mlflow":
+		return "url=" + s.String("url")
+	default:
+		return ""
+	}
+}
