@@ -28,6 +28,8 @@ const (
 	zipLocalSize = 30
 	zipMaxTail   = zipEndSize + 1<<16
 
+	maxUnlisted = 256 // entries in no directory that are looked at
+
 	zipFlagEncrypted  = 1
 	zipFlagDescriptor = 8 // sizes stand behind the data
 )
@@ -54,11 +56,14 @@ type span struct{ from, to int64 }
 // zip looks at the entries of a zip archive.
 func (s *scanner) zip(src source, r *bufio.Reader) bool {
 	if src.at == nil {
-		b, err := io.ReadAll(io.LimitReader(r, s.lim.Capture+1))
-		if err != nil || int64(len(b)) > s.lim.Capture {
+		room := s.lim.Capture - s.captured
+		b, err := io.ReadAll(io.LimitReader(r, room+1))
+		if err != nil || int64(len(b)) > room {
 			s.find(Finding{Code: OverLimit, Where: src.where, Detail: "bytes of a nested archive"})
 			return true
 		}
+		s.captured += int64(len(b))
+		defer func() { s.captured -= int64(len(b)) }()
 		src = s.fileSource(bytes.NewReader(b), int64(len(b)), src)
 	}
 	dirs, used := s.zipDirectories(src)
@@ -285,11 +290,11 @@ func (s *scanner) entry(src source, base int64, e zipEntry, used *[]span) {
 	}
 	descriptor := local.flags&zipFlagDescriptor != 0
 	end := data + min(max(e.packed, 0), src.size-data)
-	used2 := span{base + e.offset, end}
+	covered := span{base + e.offset, end}
 	if descriptor {
-		used2.to = min(end+descriptorSize(s, src, end), src.size)
+		covered.to = min(end+descriptorSize(s, src, end), src.size)
 	}
-	*used = append(*used, used2)
+	*used = append(*used, covered)
 	if e.packed < 0 || e.packed > src.size-data {
 		s.find(Finding{Code: Damaged, Where: where, Detail: "longer than the file"})
 	}
@@ -370,7 +375,7 @@ func (s *scanner) unlisted(src source, gap span) {
 	r := s.buffered(&meter{s: s, r: io.NewSectionReader(src.at, gap.from, gap.to-gap.from)})
 	defer func() { s.spare = append(s.spare, r) }()
 	at := gap.from
-	for n := 0; n < s.lim.Entries; {
+	for n := 0; ; {
 		b, err := r.Peek(window)
 		i := bytes.Index(b, []byte(zipLocal))
 		if i < 0 {
@@ -379,7 +384,10 @@ func (s *scanner) unlisted(src source, gap span) {
 			}
 			i = len(b) - len(zipLocal)
 		} else {
-			n++
+			if n++; n > maxUnlisted {
+				s.find(Finding{Code: OverLimit, Where: src.where, Offset: at + int64(i), Detail: "entries in no directory"})
+				return
+			}
 			if e, data, ok := s.localEntry(src, at+int64(i)); ok {
 				if e.packed == 0 {
 					e.packed = gap.to - data // the sizes stand behind the data

@@ -86,20 +86,22 @@ func (e *expansion) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// compressed looks into a compressed stream, as joblib and others write it.
-func (s *scanner) compressed(src source, f Format) bool {
-	inner := s.unpacked(src, f)
-	inner.depth++
+// compressed looks into a compressed stream, as joblib and others write it. r
+// has the first bytes of it.
+func (s *scanner) compressed(src source, r *bufio.Reader, f Format) bool {
 	if !src.pickled() && f == "zlib" {
 		// Two bytes are a weak sign: text may begin so.
-		r, err := inner.open()
+		b, _ := r.Peek(window)
+		probe, err := decompress(f, bytes.NewReader(b))
 		if err == nil {
-			_, err = io.ReadFull(r, make([]byte, 1))
+			_, err = io.CopyN(io.Discard, probe, window)
 		}
-		if err != nil {
+		if err != nil && err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return false
 		}
 	}
+	inner := s.unpacked(src, f)
+	inner.depth++
 	return s.scan(inner)
 }
 
@@ -107,7 +109,7 @@ func (s *scanner) compressed(src source, f Format) bool {
 func (s *scanner) tar(src source) bool {
 	stream, err := src.open()
 	if err != nil {
-		s.find(Finding{Code: NotExamined, Where: src.where, Detail: "tar in a stream that can't be read twice"})
+		s.find(Finding{Code: s.reason(err), Where: src.where, Detail: err.Error()})
 		return true
 	}
 	known := false

@@ -150,7 +150,10 @@ func malicious() map[string][]byte {
 		m["zstd "+name] = packed("zstd", inner)
 		m["gzip twice "+name] = packed("gzip", packed("zlib", inner))
 		m["joblib inline "+name] = asm(joblibArray("O8", inner))
-		m["joblib disguised "+name] = joblibArray("f8", append(inner, make([]byte, 64)...))
+		m["joblib disguised "+name] = joblibArray("old f8", asm(inner, make([]byte, 800)))
+		m["joblib aligned "+name] = joblibArray("f8", asm(inner, make([]byte, 800-len(inner))))
+		m["tar gzip "+name] = tarOf("model/data.pkl.gz", packed("gzip", inner))
+		m["gzip tar "+name] = packed("gzip", tarOf("model/data.pt", torchZip(inner)))
 		m["tar "+name] = tarOf("model/data.pkl", inner)
 		m["zip several "+name] = zipOf("a.pkl", asm(proto2, "N."), "b.pkl", asm(proto2, "}."), "c.pkl", inner)
 		m["zip no extension "+name] = zipOf("archive/data.pkl", asm(proto2, "N."), "archive/extra", inner)
@@ -257,14 +260,15 @@ func numpyArray(body []byte) []byte {
 	return asm(stackGlobal("numpy._core.multiarray", "_reconstruct"), stackGlobal("numpy", "ndarray"), "K\x00", 0x85, "C\x01b", 0x87, "R(K\x01Kd", 0x85, numpyType("f8"), 0x89, body, "tb")
 }
 
-// joblibArray is an array of 100 items as joblib writes it into a pickle.
+// joblibArray is an array of 100 items as joblib writes it into a pickle, with
+// a type in front of which "old" means: as before it aligned arrays.
 func joblibArray(code string, body []byte) []byte {
 	state := asm("}(", short("subclass"), stackGlobal("numpy", "ndarray"), short("shape"), "Kd", 0x85,
-		short("order"), short("C"), short("dtype"), numpyType(code), short("allow_mmap"), 0x88)
-	if code != "O8" {
-		state = asm(state, short("numpy_array_alignment_bytes"), "K\x10u", "b", 3, "\xff\xff\xff")
+		short("order"), short("C"), short("dtype"), numpyType(strings.TrimPrefix(code, "old ")), short("allow_mmap"), 0x88)
+	if code == "f8" {
+		state = asm(state, short("numpy_array_alignment_bytes"), "K\x10ub", 3, "\xff\xff\xff")
 	} else {
-		state = asm(state, "u", "b")
+		state = asm(state, "ub")
 	}
 	return asm(proto4, "}", short("coef"), stackGlobal("joblib.numpy_pickle", "NumpyArrayWrapper"), ")", 0x81, state, body, "s.")
 }

@@ -101,6 +101,7 @@ func (w *walker) inlineArray(c *call) error {
 				return err
 			}
 		}
+		w.disguised()
 	}
 	return w.skip(n)
 }

@@ -55,10 +55,11 @@ type dict struct{ shape, dtype, alignment value }
 // make us hold it.
 const (
 	maxIdentifier = 256     // bytes of a string that could name a module
-	maxLine       = 4096    // bytes of a text line that are kept
+	maxLine       = 1 << 16 // bytes of a text line that are kept
 	maxItems      = 16      // items of a tuple that are kept
 	maxCells      = 1 << 18 // tuples with their items, dicts and calls in one pickle
 	maxText       = 8 << 20 // bytes of different strings in one pickle
+	maxSparse     = 16      // of the memo's limit one in so many may be out of order
 	window        = 1 << 16 // bytes that can be looked at ahead
 )
 
@@ -78,7 +79,7 @@ type walker struct {
 	stack   []value
 	marks   []int
 	memo    memo
-	strings map[string]value
+	strings map[string]interned
 	text    int
 	cells   int
 
@@ -89,6 +90,7 @@ type walker struct {
 	proto    bool // began with PROTO
 	calls    int  // REDUCE, INST, OBJ, NEWOBJ, BUILD
 	stopped  bool // reached STOP
+	cut      bool // the last line was too long to be kept
 	torchMag bool // held the magic number of torch's legacy format
 }
 
@@ -204,13 +206,13 @@ func (w *walker) step(op byte) error {
 		if n := len(line); n >= 2 && line[0] == line[n-1] && (line[0] == '\'' || line[0] == '"') {
 			line = line[1 : n-1]
 		}
-		w.pushString([]byte(unescape(line)))
+		w.textString(unescape(line))
 	case 'V': // UNICODE
 		line, err := w.line()
 		if err != nil {
 			return err
 		}
-		w.pushString([]byte(unescapeUnicode(line)))
+		w.textString(unescapeUnicode(line))
 	case 'U', 0x8c: // SHORT_BINSTRING, SHORT_BINUNICODE
 		return w.bytes(1, true)
 	case 'T', 'X': // BINSTRING, BINUNICODE
@@ -450,16 +452,35 @@ func (w *walker) pushString(s []byte) {
 		w.push(nil)
 		return
 	}
-	v, ok := w.strings[string(s)]
+	known, ok := w.strings[string(s)]
 	if !ok {
 		if w.text += len(s) + 64; w.text > maxText {
 			w.push(nil)
 			return
 		}
-		v = string(s)
-		w.strings[string(s)] = v
+		known.value = string(s)
+		w.strings[string(s)] = known
 	}
-	w.push(v)
+	w.push(known.value)
+}
+
+// interned is a string that is kept once, and its number in the memo.
+type interned struct {
+	value  value
+	number uint32
+}
+
+// textString pushes the string of a text line, which may hold a pickle.
+func (w *walker) textString(s string) {
+	b := []byte(s)
+	w.pushString(b)
+	if raw := latin1(b); raw != nil {
+		b = raw
+	}
+	if w.cut && looksNested(b) {
+		w.noteOnce(OverLimit, "line length")
+	}
+	w.s.nestedBytes(b, w)
 }
 
 // isName reports whether s could name a module or an attribute. Python allows
@@ -517,9 +538,29 @@ func (w *walker) put(n int64) {
 		w.noteOnce(Damaged, "memo index")
 		return
 	}
-	if !w.memo.put(n, w.top(), w.s.lim.Memo) {
+	if !w.memo.put(n, w.number(w.top()), w.s.lim.Memo) {
 		w.noteOnce(OverLimit, "memo entries")
 	}
+}
+
+// number returns under which number the memo keeps v, 0 when it does not.
+func (w *walker) number(v value) uint32 {
+	if v == nil {
+		return 0
+	}
+	s, isString := v.(string)
+	if n := w.strings[s].number; isString && n > 0 {
+		return n
+	}
+	if !w.cell(1) {
+		return 0
+	}
+	w.memo.kept = append(w.memo.kept, v)
+	n := uint32(len(w.memo.kept))
+	if isString {
+		w.strings[s] = interned{v, n}
+	}
+	return n
 }
 
 func (w *walker) noteOnce(code, detail string) {
@@ -541,39 +582,51 @@ func (w *walker) get(n int64) {
 }
 
 // memo holds what was put under an index. Picklers count up from zero, so that
-// a slice holds nearly all; other indexes are in a map.
+// a slice holds nearly all; other indexes are in a map. Most of what is put
+// does not matter: kept holds what does, and the rest is a zero.
 type memo struct {
-	dense  []value
-	sparse map[int64]value
+	dense  []uint32
+	sparse map[int64]uint32
+	kept   []value // by number less one
 }
 
 func (m *memo) len() int { return len(m.dense) + len(m.sparse) }
 
-func (m *memo) put(n int64, v value, limit int) bool {
+// put reports whether there was room below limit.
+func (m *memo) put(n int64, number uint32, limit int) bool {
 	switch _, known := m.sparse[n]; {
 	case n < int64(len(m.dense)):
-		m.dense[n] = v
+		m.dense[n] = number
 	case known:
-		m.sparse[n] = v
+		m.sparse[n] = number
 	case m.len() >= limit:
 		return false
 	case n == int64(len(m.dense)):
-		m.dense = append(m.dense, v)
+		m.dense = append(m.dense, number)
 	default:
-		if m.sparse == nil {
-			m.sparse = make(map[int64]value)
+		if len(m.sparse) >= limit/maxSparse {
+			return false
 		}
-		m.sparse[n] = v
+		if m.sparse == nil {
+			m.sparse = make(map[int64]uint32)
+		}
+		m.sparse[n] = number
 	}
 	return true
 }
 
 func (m *memo) get(n int64) (value, bool) {
-	if n >= 0 && n < int64(len(m.dense)) {
-		return m.dense[n], true
+	var number uint32
+	ok := n >= 0 && n < int64(len(m.dense))
+	if ok {
+		number = m.dense[n]
+	} else if number, ok = m.sparse[n]; !ok {
+		return nil, false
 	}
-	v, ok := m.sparse[n]
-	return v, ok
+	if number == 0 {
+		return nil, true
+	}
+	return m.kept[number-1], true
 }
 
 func (w *walker) globalLines() (*global, error) {
@@ -659,7 +712,7 @@ func (w *walker) build() error {
 }
 
 // line reads a text argument. Of a line that is too long the first bytes are
-// kept, and it is noted.
+// kept, and cut is set.
 func (w *walker) line() (string, error) {
 	var line []byte
 	total := int64(0)
@@ -676,9 +729,7 @@ func (w *walker) line() (string, error) {
 		if err != nil {
 			return "", unexpected(err)
 		}
-		if total > maxLine {
-			w.noteOnce(OverLimit, "line length")
-		}
+		w.cut = total > maxLine
 		return string(bytes.TrimSuffix(line, []byte("\n"))), nil
 	}
 }

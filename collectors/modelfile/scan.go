@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Verdict is what the imports of a file's pickles and the findings about it
@@ -73,7 +74,7 @@ type Limits struct {
 	Depth    int           // containers and pickles within one another
 	Entries  int           // entries of one archive
 	Ratio    int64         // decompressed bytes for each compressed one, beyond the first 64 MiB
-	Capture  int64         // bytes of a nested archive that are held in memory
+	Capture  int64         // bytes of nested archives that are held in memory at once
 	Imports  int           // different imports
 	Findings int           // findings reported
 	Time     time.Duration // 0: as long as the context allows
@@ -83,7 +84,7 @@ type Limits struct {
 // of memory, whatever the file.
 func DefaultLimits() Limits {
 	return Limits{
-		Bytes: 64 << 30, Opcodes: 100e6, Memo: 1 << 20, Stack: 1 << 20, Depth: 8, Entries: 100_000,
+		Bytes: 64 << 30, Opcodes: 100e6, Memo: 4 << 20, Stack: 1 << 19, Depth: 8, Entries: 100_000,
 		Ratio: 500, Capture: 16 << 20, Imports: 1000, Findings: 100, Time: 5 * time.Minute,
 	}
 }
@@ -138,6 +139,7 @@ type scanner struct {
 	verdict  Verdict
 	findings []Finding
 	err      error // the first error of reading the file itself
+	captured int64 // bytes held of nested archives
 	spare    []*bufio.Reader
 }
 
@@ -232,6 +234,10 @@ func (s *scanner) scan(src source) bool {
 		s.find(Finding{Code: s.reason(err), Where: src.where, Detail: "the first bytes can't be read"})
 		return true
 	}
+	if src.at == nil {
+		// A stream may not be readable twice: who looks further reads on from r.
+		src.open = func() (io.Reader, error) { return r, nil }
+	}
 	f := sniff(head, src.size)
 	if s.format == "" && src.depth == 0 {
 		s.format = f
@@ -242,7 +248,7 @@ func (s *scanner) scan(src source) bool {
 	case "npy":
 		return s.npy(src, r)
 	case "gzip", "zlib", "bzip2", "zstd":
-		return s.compressed(src, f)
+		return s.compressed(src, r, f)
 	case "xz", "lzma", "lz4", "7z", "rar", "joblib_zfile":
 		s.find(Finding{Code: NotExamined, Where: src.where, Detail: string(f)})
 		return true
@@ -250,18 +256,11 @@ func (s *scanner) scan(src source) bool {
 		s.keras(src, r)
 		return true
 	case "tar":
-		if s.walk(src, r, false) {
-			s.find(Finding{Code: Polyglot, Where: src.where, Detail: "tar and pickle"})
-		}
+		s.polyglot(src, r, f)
 		return s.tar(src)
 	case "":
-	default:
-		// A format of data only; but its first bytes may be a pickle as well.
-		if s.walk(src, r, false) {
-			s.find(Finding{Code: Polyglot, Where: src.where, Detail: string(f) + " and pickle"})
-			return true
-		}
-		return s.appendedZip(src, false)
+	default: // a format of data only
+		return s.polyglot(src, r, f) || s.appendedZip(src, false)
 	}
 	if src.class.Format == "tensorflow" {
 		s.search(src, r, "PyFunc", "EagerPyFunc", "ReadFile", "WriteFile")
@@ -288,6 +287,23 @@ func (s *scanner) scan(src source) bool {
 		return true
 	}
 	return false
+}
+
+// polyglot looks whether the first bytes of a format that is told by others are
+// a pickle as well. It consumes nothing of r.
+func (s *scanner) polyglot(src source, r *bufio.Reader, f Format) bool {
+	b, _ := r.Peek(window)
+	if len(b) == 0 || !isOpcode(b[0]) {
+		return false
+	}
+	w := s.newWalker(src.where, src.depth, bufio.NewReaderSize(bytes.NewReader(b), 512), 0)
+	_ = w.run() // behind the pickle stands the other format
+	if !w.certain() {
+		return false
+	}
+	s.take(w)
+	s.find(Finding{Code: Polyglot, Where: src.where, Detail: string(f) + " and pickle"})
+	return true
 }
 
 // reason tells a limit from damage.
@@ -390,30 +406,38 @@ const legacyPickles = 5
 func (s *scanner) newWalker(where string, depth int, r *bufio.Reader, offset int64) *walker {
 	return &walker{
 		s: s, r: r, where: where, depth: depth, offset: offset,
-		strings: make(map[string]value), known: make(map[[2]string]*global),
+		strings: make(map[string]interned), known: make(map[[2]string]*global),
 	}
 }
 
 // certain reports whether what was walked is a pickle and no chance.
 func (w *walker) certain() bool {
 	switch {
-	case w.stopped:
-		return w.proto || w.calls > 0 && len(w.imports) > 0
-	case w.verdict == Dangerous && w.calls > 0:
+	case w.stopped && w.proto:
 		return true
+	case len(w.imports) == 0 || !w.plausible():
+		return false
 	default:
-		return w.proto && len(w.imports) > 0 && w.plausible()
+		return w.proto || w.calls > 0 && (w.stopped || w.verdict == Dangerous)
 	}
 }
 
-// plausible reports whether every import is spelled as a program would.
+// plausible reports whether every import is spelled so that Python could find
+// it.
 func (w *walker) plausible() bool {
 	for _, g := range w.imports {
-		if g.verdict == Suspicious && !isName([]byte(g.name)) {
-			return false
+		for i := range len(g.name) {
+			if c := g.name[i]; c < utf8.RuneSelf && !isWord(c) {
+				return false
+			}
 		}
 	}
 	return true
+}
+
+// isWord reports whether c may stand in the path of an import.
+func isWord(c byte) bool {
+	return c == '.' || c == '_' || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }
 
 // take merges what a walker found.
@@ -461,7 +485,7 @@ func importLine(b []byte) []byte {
 		return nil
 	}
 	for _, c := range b[1:end] {
-		if c != '.' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+		if !isWord(c) {
 			return nil
 		}
 	}
@@ -482,26 +506,28 @@ func (s *scanner) nestedBytes(b []byte, w *walker) bool {
 // come.
 func (s *scanner) nested(r io.Reader, n int64, w *walker) bool {
 	src := source{where: w.where, depth: w.depth + 1, size: n}
-	if n <= s.lim.Capture {
-		b, err := io.ReadAll(r)
-		if err != nil || int64(len(b)) < n {
-			return false // the pickle is cut off, which its walker tells
-		}
-		src = s.fileSource(bytes.NewReader(b), n, src)
-	} else {
+	if n > s.lim.Capture-s.captured {
 		src.open = func() (io.Reader, error) { return r, nil }
+		return s.scan(src)
 	}
-	return s.scan(src)
+	s.captured += n
+	defer func() { s.captured -= n }()
+	var b bytes.Buffer // grows with what is there, whatever length is claimed
+	if _, err := io.CopyN(&b, r, n); err != nil {
+		return false // the pickle is cut off, which its walker tells
+	}
+	return s.scan(s.fileSource(bytes.NewReader(b.Bytes()), n, src))
 }
 
 // sweep looks for pickles anywhere in src: behind a prefix, behind damage,
 // between entries. Each is walked within a window. It is asked for only where
-// something is wrong with src, and what it finds adds to that.
+// something is wrong with src, and what it finds adds to that. The first byte
+// has been tried by then.
 func (s *scanner) sweep(src source) {
 	if src.at == nil {
 		return
 	}
-	s.sweepRange(src, 0, src.size)
+	s.sweepRange(src, min(1, src.size), src.size)
 }
 
 func (s *scanner) sweepRange(src source, from, to int64) {
@@ -540,12 +566,14 @@ func (s *scanner) sweepRange(src source, from, to int64) {
 		from += int64(i)
 		b, _ = r.Peek(window)
 		w := s.newWalker(src.where, src.depth, bufio.NewReaderSize(bytes.NewReader(b), 512), from)
-		_ = w.run() // what follows the pickle is no matter here
+		err = w.run()
 		step := 1
 		if w.certain() && len(w.imports) > 0 {
 			s.take(w)
 			s.find(Finding{Code: NestedPickle, Where: src.where, Offset: from, Detail: "outside of where a pickle is expected"})
-			step = max(1, int(min(w.offset-from, int64(len(b)))))
+			if err == nil {
+				step = max(1, int(min(w.offset-from, int64(len(b)))))
+			}
 		}
 		if _, err := r.Discard(step); err != nil {
 			return
