@@ -531,7 +531,7 @@ func (s *scanner) sweep(src source) {
 }
 
 func (s *scanner) sweepRange(src source, from, to int64) {
-	const attempts = 1000
+	const attempts = 200
 	r := bufio.NewReaderSize(&meter{s: s, r: io.NewSectionReader(src.at, from, to-from)}, window)
 	for tried := 0; tried < attempts; {
 		b, err := r.Peek(window)
