@@ -2,10 +2,23 @@ package s3access
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
 // AWS says how S3 and SQS are reached, in the words of the AWS tools. Empty
@@ -39,4 +52,137 @@ type SQSClient interface {
 	DeleteMessageBatch(ctx context.Context, in *sqs.DeleteMessageBatchInput, opts ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error)
 	ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, opts ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
 	GetQueueAttributes(ctx context.Context, in *sqs.GetQueueAttributesInput, opts ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
+}
+
+// defaultTimeout bounds how long an answer may take to begin, and how long it
+// may stand still.
+const defaultTimeout = time.Minute
+
+func (a *AWS) timeout() time.Duration {
+	if a.Timeout > 0 {
+		return a.Timeout
+	}
+	return defaultTimeout
+}
+
+// load makes the SDK's configuration. It reads files and asks no server.
+func (a *AWS) load(ctx context.Context, fallbackRegion string) (aws.Config, error) {
+	client, err := a.httpClient()
+	if err != nil {
+		return aws.Config{}, err
+	}
+	options := []func(*config.LoadOptions) error{config.WithHTTPClient(client), config.WithRetryMaxAttempts(5)}
+	if a.Region != "" {
+		options = append(options, config.WithRegion(a.Region))
+	}
+	if a.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(a.Profile))
+	}
+	if a.AccessKeyID != "" {
+		options = append(options, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(a.AccessKeyID, a.SecretAccessKey, "")))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("read the AWS configuration: %w", err)
+	}
+	if cfg.Region == "" {
+		cfg.Region = fallbackRegion
+	}
+	if a.RoleARN != "" {
+		role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), a.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+			o.RoleSessionName = "aiwatch"
+			if a.ExternalID != "" {
+				o.ExternalID = &a.ExternalID
+			}
+		})
+		cfg.Credentials = aws.NewCredentialsCache(role)
+	}
+	return cfg, nil
+}
+
+// httpClient makes the client of all requests. It follows no redirect: an
+// answer from another region says so, and is told as a wrong setting.
+func (a *AWS) httpClient() (*http.Client, error) {
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   30 * time.Second,
+		ResponseHeaderTimeout: a.timeout(),
+		IdleConnTimeout:       90 * time.Second,
+		MaxIdleConnsPerHost:   2 * ahead,
+		ForceAttemptHTTP2:     true,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: a.InsecureSkipVerify}, //nolint:gosec // the operator's explicit choice, warned of at every start
+	}
+	if a.Proxy != "" {
+		proxy, err := url.Parse(a.Proxy)
+		if err != nil || proxy.Host == "" {
+			return nil, fmt.Errorf("proxy = %s: use a URL such as http://proxy:3128", a.Proxy)
+		}
+		transport.Proxy = http.ProxyURL(proxy)
+	}
+	if a.CAFile != "" {
+		pem, err := os.ReadFile(a.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read ca_file: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca_file %s holds no certificate in PEM form", a.CAFile)
+		}
+		transport.TLSClientConfig.RootCAs = pool
+	}
+	if a.ClientCertFile != "" {
+		pair, err := tls.LoadX509KeyPair(a.ClientCertFile, a.ClientKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read client_cert_file and client_key_file: %w", err)
+		}
+		transport.TLSClientConfig.Certificates = []tls.Certificate{pair}
+	}
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// newS3 makes the client of S3.
+func (a *AWS) newS3(ctx context.Context) (*s3.Client, error) {
+	fallback := ""
+	if a.Endpoint != "" {
+		fallback = "us-east-1" // what servers other than AWS expect
+	}
+	cfg, err := a.load(ctx, fallback)
+	if err != nil {
+		return nil, err
+	}
+	return s3.NewFromConfig(cfg, func(o *s3.Options) {
+		if a.Endpoint != "" {
+			o.BaseEndpoint = &a.Endpoint
+		}
+		o.UsePathStyle = a.PathStyle
+		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+	}), nil
+}
+
+// newSQS makes the client of SQS. A queue elsewhere than at AWS is reached where
+// its URL says.
+func (a *AWS) newSQS(ctx context.Context, queueURL string) (*sqs.Client, error) {
+	queue, err := url.Parse(queueURL)
+	if err != nil || queue.Host == "" {
+		return nil, fmt.Errorf("queue_url = %s: use the URL that SQS gives the queue", queueURL)
+	}
+	region := "us-east-1"
+	atAWS := strings.HasSuffix(queue.Hostname(), ".amazonaws.com") || strings.HasSuffix(queue.Hostname(), ".amazonaws.com.cn")
+	if part := strings.Split(queue.Hostname(), "."); atAWS && part[0] == "sqs" {
+		region = part[1]
+	}
+	cfg, err := a.load(ctx, region)
+	if err != nil {
+		return nil, err
+	}
+	return sqs.NewFromConfig(cfg, func(o *sqs.Options) {
+		if !atAWS {
+			base := queue.Scheme + "://" + queue.Host
+			o.BaseEndpoint = &base
+		}
+	}), nil
 }

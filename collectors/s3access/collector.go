@@ -3,12 +3,13 @@ package s3access
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"strings"
 	"sync"
 	"time"
 
 	"aiwatch/collectors"
+	"aiwatch/internal/event"
 )
 
 // A Collector reads one log source. Make it with New.
@@ -51,7 +52,24 @@ func New(cfg Config) (*Collector, error) {
 		c.intake = &local{c}
 		return c, nil
 	}
-	return nil, fmt.Errorf("no intake for this configuration")
+	reader := bucketReader{c: c, s3: cfg.S3, bucket: cfg.Bucket}
+	if reader.s3 == nil {
+		if reader.s3, err = cfg.AWS.newS3(context.Background()); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.QueueURL == "" {
+		c.intake = &bucket{reader}
+		return c, nil
+	}
+	q := &queue{bucketReader: reader, sqs: cfg.SQS}
+	if q.sqs == nil {
+		if q.sqs, err = cfg.AWS.newSQS(context.Background(), cfg.QueueURL); err != nil {
+			return nil, err
+		}
+	}
+	c.intake = q
+	return c, nil
 }
 
 // Poll reads what is new.
@@ -59,7 +77,7 @@ func (c *Collector) Poll(ctx context.Context, out collectors.Output) error {
 	if err := c.begin(out); err != nil {
 		return err
 	}
-	err := c.intake.poll(ctx, out)
+	err := c.intake.poll(ctx, guard{out})
 	c.counts.publish()
 	if err == nil {
 		c.counts.swept(c.cfg.Now())
@@ -103,6 +121,34 @@ func (c *Collector) begin(out collectors.Output) error {
 	}
 	c.counts.note("records before " + time.UnixMilli(c.tr.start).UTC().Format(time.RFC3339) + " are not sent; the setting start changes that")
 	return nil
+}
+
+// A guard marks the errors of an Output, so that a source that fails, and needs
+// not stop the rest, is told from a state that can't be written.
+type guard struct{ collectors.Output }
+
+type outputError struct{ error }
+
+func (e outputError) Unwrap() error { return e.error }
+
+func isOutputError(err error) bool {
+	var e outputError
+	return errors.As(err, &e)
+}
+
+func mark(err error) error {
+	if err != nil {
+		return outputError{err}
+	}
+	return nil
+}
+
+func (g guard) Emit(ev *event.Event) error { return mark(g.Output.Emit(ev)) }
+func (g guard) Checkpoint() error          { return mark(g.Output.Checkpoint()) }
+func (g guard) Flush() error               { return mark(g.Output.Flush()) }
+func (g guard) Get(key string) ([]byte, error) {
+	value, err := g.Output.Get(key)
+	return value, mark(err)
 }
 
 // counts is what Report tells. Poll's goroutine counts for itself and publishes
@@ -188,6 +234,13 @@ func (n *counts) total(bytes int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.rep.Done, n.rep.Total = 0, bytes
+}
+
+// more adds to what this poll is to read.
+func (n *counts) more(bytes int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.rep.Total += bytes
 }
 
 func (n *counts) swept(at time.Time) {
