@@ -236,7 +236,9 @@ func (r *Runner) loop(ctx context.Context, in *Input, st Stream) error {
 		s := r.state(in)
 		changed := r.judge(s) != s.told
 		if err != nil {
-			if retry := r.Clock.Now().Add(backoff(s.failures)); retry.Before(next) {
+			// Sooner than the next poll is due; later where it is due at once.
+			now := r.Clock.Now()
+			if retry := now.Add(backoff(s.failures)); retry.Before(next) || !next.After(now) {
 				next = retry
 			}
 		}
@@ -255,7 +257,7 @@ func (r *Runner) loop(ctx context.Context, in *Input, st Stream) error {
 }
 
 func backoff(failures int) time.Duration {
-	return 10 * time.Second << min(max(failures-1, 0), 10)
+	return min(10*time.Second<<min(max(failures-1, 0), 10), 5*time.Minute)
 }
 
 // poll runs one poll and notes how it went.

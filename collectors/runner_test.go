@@ -226,6 +226,23 @@ func TestRunPollsAtItsPaceAndSoonerAfterAFailure(t *testing.T) {
 	require.Equal(t, []string{"heartbeat ok", "heartbeat failing", "heartbeat ok"}, st.operations(), "each change of state is told")
 }
 
+func TestAnInputThatIsDueAtOnceIsNotTriedWithoutPauseWhenItFails(t *testing.T) {
+	clock := newClock()
+	broken := func(Output) error { return errors.New("connection refused") }
+	c := &scripted{polls: []func(Output) error{broken, broken}}
+	r := runner(c, newSink("aiwatch_s3://prod"), clock)
+	r.Inputs[0].Schedule = Every(0)
+	ctx, cancel := context.WithCancel(t.Context())
+	var g errgroup.Group
+	g.Go(func() error { return r.Run(ctx) })
+	require.Equal(t, 10*time.Second, <-clock.waiting)
+	clock.advance(10 * time.Second)
+	require.Equal(t, 20*time.Second, <-clock.waiting)
+	cancel()
+	require.NoError(t, g.Wait())
+	require.Equal(t, 5*time.Minute, backoff(1000))
+}
+
 func TestHeartbeatsComeWhileAPollRuns(t *testing.T) {
 	clock := newClock()
 	st := newSink("aiwatch_s3://prod")
