@@ -28,8 +28,6 @@ const (
 	zipLocalSize = 30
 	zipMaxTail   = zipEndSize + 1<<16
 
-	maxUnlisted = 256 // entries in no directory that are looked at
-
 	zipFlagEncrypted  = 1
 	zipFlagDescriptor = 8 // sizes stand behind the data
 )
@@ -76,7 +74,7 @@ func (s *scanner) zip(src source, r *bufio.Reader) bool {
 		s.find(Finding{Code: HeaderMismatch, Where: src.where, Detail: "several directories"})
 	}
 	for _, d := range dirs {
-		if !s.entries(src, d, &used) {
+		if !s.directory(src, d, &used) {
 			return true
 		}
 	}
@@ -177,15 +175,15 @@ func (s *scanner) readAt(src source, b []byte, off int64) bool {
 	return err == nil
 }
 
-// entries looks at the entries of one directory; false when it gave up.
-func (s *scanner) entries(src source, d zipDirectory, used *[]span) bool {
+// directory looks at the entries of one directory; false when it gave up.
+func (s *scanner) directory(src source, d zipDirectory, used *[]span) bool {
 	*used = append(*used, span{d.start, d.start + d.size})
 	r := bufio.NewReaderSize(&meter{s: s, r: io.NewSectionReader(src.at, d.start, d.size)}, 4096)
 	seed := maphash.MakeSeed()
 	names := make(map[uint64]bool)
 	var n int64
 	for read := int64(0); read < d.size; n++ {
-		if n >= int64(s.lim.Entries) {
+		if s.entries--; s.entries < 0 {
 			s.find(Finding{Code: OverLimit, Where: src.where, Detail: "entries"})
 			return false
 		}
@@ -375,7 +373,7 @@ func (s *scanner) unlisted(src source, gap span) {
 	r := s.buffered(&meter{s: s, r: io.NewSectionReader(src.at, gap.from, gap.to-gap.from)})
 	defer func() { s.spare = append(s.spare, r) }()
 	at := gap.from
-	for n := 0; ; {
+	for {
 		b, err := r.Peek(window)
 		i := bytes.Index(b, []byte(zipLocal))
 		if i < 0 {
@@ -384,7 +382,7 @@ func (s *scanner) unlisted(src source, gap span) {
 			}
 			i = len(b) - len(zipLocal)
 		} else {
-			if n++; n > maxUnlisted {
+			if s.attempts--; s.attempts < 0 {
 				s.find(Finding{Code: OverLimit, Where: src.where, Offset: at + int64(i), Detail: "entries in no directory"})
 				return
 			}
@@ -421,7 +419,7 @@ func (s *scanner) appendedZip(src source, expected bool) bool {
 	}
 	var used []span
 	for _, d := range dirs {
-		s.entries(src, d, &used)
+		s.directory(src, d, &used)
 	}
 	return true
 }

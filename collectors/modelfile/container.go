@@ -114,7 +114,7 @@ func (s *scanner) tar(src source) bool {
 	}
 	known := false
 	tr := tar.NewReader(stream)
-	for n := 0; ; n++ {
+	for {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
 			return known
@@ -123,7 +123,7 @@ func (s *scanner) tar(src source) bool {
 			s.find(Finding{Code: s.reason(err), Where: src.where, Detail: "tar"})
 			return true
 		}
-		if n >= s.lim.Entries {
+		if s.entries--; s.entries < 0 {
 			s.find(Finding{Code: OverLimit, Where: src.where, Detail: "entries"})
 			return true
 		}

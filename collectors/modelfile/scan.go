@@ -72,7 +72,7 @@ type Limits struct {
 	Memo     int           // memo entries of one pickle
 	Stack    int           // objects on the stack of one pickle
 	Depth    int           // containers and pickles within one another
-	Entries  int           // entries of one archive
+	Entries  int           // entries of all archives
 	Ratio    int64         // decompressed bytes for each compressed one, beyond the first 64 MiB
 	Capture  int64         // bytes of nested archives that are held in memory at once
 	Imports  int           // different imports
@@ -80,7 +80,7 @@ type Limits struct {
 	Time     time.Duration // 0: as long as the context allows
 }
 
-// DefaultLimits suits a machine that does other work too: at most about 100 MiB
+// DefaultLimits suits a machine that does other work too: at most about 64 MiB
 // of memory, whatever the file.
 func DefaultLimits() Limits {
 	return Limits{
@@ -88,6 +88,9 @@ func DefaultLimits() Limits {
 		Ratio: 500, Capture: 16 << 20, Imports: 1000, Findings: 100, Time: 5 * time.Minute,
 	}
 }
+
+// maxAttempts bounds how often a pickle is tried where none is expected.
+const maxAttempts = 200
 
 // maxFindingsHeld bounds the findings of one pickle before they are merged.
 const maxFindingsHeld = 100
@@ -110,7 +113,7 @@ func ScanReader(ctx context.Context, name string, r io.ReaderAt, size int64, lim
 		ctx, cancel = context.WithTimeout(ctx, lim.Time)
 		defer cancel()
 	}
-	s := &scanner{ctx: ctx, lim: lim, bytes: lim.Bytes, opcodes: lim.Opcodes, imports: make(map[string]bool)}
+	s := &scanner{ctx: ctx, lim: lim, bytes: lim.Bytes, opcodes: lim.Opcodes, entries: lim.Entries, attempts: maxAttempts, imports: make(map[string]bool)}
 	s.scan(s.fileSource(r, size, source{class: Classify(name)}))
 	if s.err != nil || ctx.Err() != nil {
 		s.find(Finding{Code: OverLimit, Detail: "time, or the file could not be read to its end"})
@@ -132,6 +135,9 @@ type scanner struct {
 	lim     Limits
 	bytes   int64 // left to read
 	opcodes int64 // left to walk
+	// What lies in one another multiplies, so these two count for the whole file.
+	entries  int // left to look at
+	attempts int // left to walk where no pickle is expected
 
 	format   Format
 	pickles  int
@@ -531,9 +537,8 @@ func (s *scanner) sweep(src source) {
 }
 
 func (s *scanner) sweepRange(src source, from, to int64) {
-	const attempts = 200
 	r := bufio.NewReaderSize(&meter{s: s, r: io.NewSectionReader(src.at, from, to-from)}, window)
-	for tried := 0; tried < attempts; {
+	for {
 		b, err := r.Peek(window)
 		if len(b) == 0 {
 			return
@@ -555,9 +560,8 @@ func (s *scanner) sweepRange(src source, from, to int64) {
 			from += int64(limit)
 			continue
 		}
-		tried++
-		if s.opcodes <= 0 {
-			s.find(Finding{Code: OverLimit, Where: src.where, Offset: from, Detail: "opcodes"})
+		if s.attempts--; s.attempts < 0 || s.opcodes <= 0 {
+			s.find(Finding{Code: OverLimit, Where: src.where, Offset: from, Detail: "places that look like a pickle"})
 			return
 		}
 		if _, err := r.Discard(i); err != nil {
@@ -580,7 +584,6 @@ func (s *scanner) sweepRange(src source, from, to int64) {
 		}
 		from += int64(step)
 	}
-	s.find(Finding{Code: OverLimit, Where: src.where, Offset: from, Detail: "places that look like a pickle"})
 }
 
 // candidate returns where in b[:limit] a pickle may begin, -1 if nowhere: at a
