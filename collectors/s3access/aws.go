@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
@@ -85,6 +85,7 @@ func (a *AWS) load(ctx context.Context, fallbackRegion string) (aws.Config, erro
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("read the AWS configuration: %w", err)
 	}
+	sameHost(&cfg)
 	if cfg.Region == "" {
 		cfg.Region = fallbackRegion
 	}
@@ -100,26 +101,9 @@ func (a *AWS) load(ctx context.Context, fallbackRegion string) (aws.Config, erro
 	return cfg, nil
 }
 
-// httpClient makes the client of all requests. It follows no redirect: an
-// answer from another region says so, and is told as a wrong setting.
-func (a *AWS) httpClient() (*http.Client, error) {
-	transport := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   30 * time.Second,
-		ResponseHeaderTimeout: a.timeout(),
-		IdleConnTimeout:       90 * time.Second,
-		MaxIdleConnsPerHost:   2 * ahead,
-		ForceAttemptHTTP2:     true,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: a.InsecureSkipVerify}, //nolint:gosec // the operator's explicit choice, warned of at every start
-	}
-	if a.Proxy != "" {
-		proxy, err := url.Parse(a.Proxy)
-		if err != nil || proxy.Host == "" {
-			return nil, fmt.Errorf("proxy = %s: use a URL such as http://proxy:3128", a.Proxy)
-		}
-		transport.Proxy = http.ProxyURL(proxy)
-	}
+// httpClient makes the client of all requests.
+func (a *AWS) httpClient() (*awshttp.BuildableClient, error) {
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: a.InsecureSkipVerify} //nolint:gosec // the operator's explicit choice, warned of at every start
 	if a.CAFile != "" {
 		pem, err := os.ReadFile(a.CAFile)
 		if err != nil {
@@ -129,19 +113,40 @@ func (a *AWS) httpClient() (*http.Client, error) {
 		if !pool.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("ca_file %s holds no certificate in PEM form", a.CAFile)
 		}
-		transport.TLSClientConfig.RootCAs = pool
+		tlsConfig.RootCAs = pool
 	}
 	if a.ClientCertFile != "" {
 		pair, err := tls.LoadX509KeyPair(a.ClientCertFile, a.ClientKeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("read client_cert_file and client_key_file: %w", err)
 		}
-		transport.TLSClientConfig.Certificates = []tls.Certificate{pair}
+		tlsConfig.Certificates = []tls.Certificate{pair}
 	}
-	return &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	proxy := http.ProxyFromEnvironment
+	if a.Proxy != "" {
+		at, err := url.Parse(a.Proxy)
+		if err != nil || at.Host == "" {
+			return nil, fmt.Errorf("proxy = %s: use a URL such as http://proxy:3128", a.Proxy)
+		}
+		proxy = http.ProxyURL(at)
+	}
+	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.Proxy = proxy
+		t.TLSClientConfig = tlsConfig
+		t.ResponseHeaderTimeout = a.timeout()
+		t.MaxIdleConnsPerHost = 2 * ahead
+	}), nil
+}
+
+// sameHost makes cfg's requests go nowhere but where they were sent: a redirect
+// is an answer, and tells that the region is another one.
+func sameHost(cfg *aws.Config) {
+	if client, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		cfg.HTTPClient = &http.Client{
+			Transport:     client.GetTransport(),
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
 }
 
 // newS3 makes the client of S3.

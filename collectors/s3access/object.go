@@ -255,6 +255,9 @@ func (b *bucketReader) open(ctx context.Context, o *object, offset int64) (io.Re
 	if err != nil {
 		return nil, fmt.Errorf("get %s: %w", b.ref(o), explain(err, "s3:GetObject"))
 	}
+	if o.etag == "" && got.ETag != nil {
+		o.etag = *got.ETag
+	}
 	return newSourceBody(got.Body, b.c.cfg.AWS.timeout()), nil
 }
 
@@ -365,19 +368,19 @@ func (b *bucketReader) gone(ctx context.Context, out collectors.Output, o *objec
 		return nil
 	}
 	// What it is now is read from its beginning.
-	now := *o
-	now.etag, now.at = "", objectPosition{}
-	d := b.document(out, &now)
+	fresh := *o
+	fresh.etag, fresh.at, fresh.size = "", objectPosition{}, small+1
+	d := b.document(out, &fresh)
 	d.save = nil
-	if err := b.stream(ctx, out, d, &now); err != nil {
-		if status(err) == http.StatusNotFound {
-			b.done(out, o)
-			return nil
-		}
-		return b.finish(ctx, out, d, &now, err)
+	switch err := b.stream(ctx, out, d, &fresh); {
+	case status(err) == http.StatusNotFound:
+		b.done(out, o)
+		return nil
+	case status(err) != 0:
+		return err
+	default:
+		return b.finish(ctx, out, d, &fresh, err)
 	}
-	b.done(out, o)
-	return nil
 }
 
 // A sourceError is a source that failed while it was read: what follows may be
