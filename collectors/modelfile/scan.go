@@ -472,7 +472,7 @@ func looksNested(head []byte) bool {
 	case 0x80:
 		return head[1] <= 5
 	case 'c', 'i':
-		return importLine(head) != nil
+		return importLine(head[1:]) != nil
 	case '(', ']', '}', ')':
 		return bytes.IndexByte(head, '\n') > 0
 	}
@@ -483,19 +483,19 @@ func looksNested(head []byte) bool {
 	return false
 }
 
-// importLine returns the module that a GLOBAL or INST at the beginning of b
-// names, nil when there is none.
+// importLine returns the module or name on the line that b begins with, nil
+// when there is none.
 func importLine(b []byte) []byte {
 	end := bytes.IndexByte(b, '\n')
-	if end < 2 || end > maxIdentifier {
+	if end < 1 || end > maxIdentifier {
 		return nil
 	}
-	for _, c := range b[1:end] {
+	for _, c := range b[:end] {
 		if !isWord(c) {
 			return nil
 		}
 	}
-	return b[1:end]
+	return b[:end]
 }
 
 // nestedBytes looks at bytes that stand in a pickle and reports whether they
@@ -547,7 +547,7 @@ func (s *scanner) sweepRange(src source, from, to int64) {
 		// The last bytes of a window are looked at again as the first of the next.
 		limit := len(b)
 		if !last {
-			limit -= maxIdentifier + 2
+			limit -= 2 * (maxIdentifier + 2)
 		}
 		i := candidate(b, limit)
 		if i < 0 {
@@ -596,7 +596,7 @@ func candidate(b []byte, limit int) int {
 				return i
 			}
 		case c == 'c' || c == 'i':
-			if module := importLine(b[i:]); module != nil && importLine(b[i+len(module)+1:]) != nil {
+			if module := importLine(b[i+1:]); module != nil && importLine(b[i+len(module)+2:]) != nil {
 				return i
 			}
 		}

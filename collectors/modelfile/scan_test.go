@@ -53,6 +53,20 @@ func TestKnownAttacksAreDangerous(t *testing.T) {
 	}
 }
 
+// The memo and the stack are followed as an unpickler does: the names of an
+// import are found wherever they were kept.
+func TestImportsAreFollowed(t *testing.T) {
+	corpus := malicious()
+	for _, name := range []string{
+		"memo", "memo long binget", "memo overwritten", "memoize after put", "memo text index", "dup", "pop mark",
+		"escaped string", "framed", "frame too long", "nested latin1", "nested torch", "in a list", "in a state",
+		"several pickles", "broken after call", "garbage in front", "garbage behind", "protocol 0 in front", "safetensors too",
+	} {
+		got := ScanBytes(context.Background(), "model.pt", corpus[name], DefaultLimits())
+		require.Contains(t, got.Imports, "os.system", name)
+	}
+}
+
 // The names by which a file goes do not change what is in it.
 func TestNameDoesNotHide(t *testing.T) {
 	corpus := malicious()
