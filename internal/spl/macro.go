@@ -5,6 +5,8 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	"aiwatch/internal/conf"
 )
 
 // Conf is a parsed .conf file: stanza to key to value.
@@ -310,4 +312,33 @@ func unescape(s string) string {
 		b.WriteByte(s[i])
 	}
 	return b.String()
+}
+
+// ConfOf is a parsed .conf file as searches use it: stanza to key to value. A
+// stanza's settings stand over those of [default].
+func ConfOf(f *conf.File) Conf {
+	out := Conf{}
+	if f == nil {
+		return out
+	}
+	for _, s := range f.Stanzas {
+		if s.Name == conf.DefaultStanza {
+			continue
+		}
+		m := map[string]string{}
+		for _, v := range s.Values {
+			m[v.Key] = v.Text
+		}
+		out[s.Name] = m
+	}
+	if d := f.Stanza(conf.DefaultStanza); d != nil {
+		for _, m := range out {
+			for _, v := range d.Values {
+				if _, ok := m[v.Key]; !ok {
+					m[v.Key] = v.Text
+				}
+			}
+		}
+	}
+	return out
 }

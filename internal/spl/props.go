@@ -19,7 +19,6 @@ type sourcetypeProps struct {
 	aliases []alias
 	evals   []calculated
 	lookups []*lookupCommand
-	src     *source
 }
 
 type alias struct {
@@ -32,10 +31,33 @@ type alias struct {
 type calculated struct {
 	field    string
 	reads    []string
-	fn       evalFn
+	expr     expr
 	env      *evalEnv
-	known    map[string]uint32
-	volatile bool
+	volatile bool // reads what differs from event to event: nothing is kept
+
+	fn    evalFn
+	known map[string]uint32
+}
+
+// bind makes props of a store's own: what they keep are that store's codes.
+func (p *Props) bind() *Props {
+	if p == nil {
+		return nil
+	}
+	own := &Props{bySourcetype: map[string]*sourcetypeProps{}}
+	for name, st := range p.bySourcetype {
+		mine := *st
+		mine.evals = slices.Clone(st.evals)
+		for i := range mine.evals {
+			e := &mine.evals[i]
+			env := *e.env
+			e.env, e.known = &env, map[string]uint32{}
+			// It was compiled once already, when the props were read.
+			e.fn, _, _ = (&compiler{newSchema(e.reads...), e.env}).compile(e.expr)
+		}
+		own.bySourcetype[name] = &mine
+	}
+	return own
 }
 
 // ignoredProps are settings that do not concern search time, or that say what
@@ -92,7 +114,7 @@ func (st *sourcetypeProps) setting(key, value string, loc *time.Location) error 
 		}
 		set := &fieldSet{}
 		fieldsOf(e, set)
-		c := calculated{field: name, reads: set.sorted(), known: map[string]uint32{}}
+		c := calculated{field: name, reads: set.sorted(), expr: e}
 		walkExpr(e, func(n expr) {
 			if f, ok := n.(*call); ok && slices.Contains([]string{"now", "time", "random", "searchmatch"}, f.name) {
 				err = fmt.Errorf("%s() in a calculated field is not known here", f.name)
@@ -102,7 +124,7 @@ func (st *sourcetypeProps) setting(key, value string, loc *time.Location) error 
 			return err
 		}
 		c.env = &evalEnv{loc: loc, src: parser.src}
-		if c.fn, _, err = (&compiler{newSchema(c.reads...), c.env}).assignable(e, key); err != nil {
+		if _, _, err = (&compiler{newSchema(c.reads...), c.env}).assignable(e, key); err != nil {
 			return err
 		}
 		c.volatile = slices.Contains(c.reads, "_time") || slices.Contains(c.reads, "_raw") || slices.Contains(c.reads, "_indextime")

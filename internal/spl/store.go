@@ -39,7 +39,7 @@ type Store struct {
 // NewStore makes an empty store whose events get the search-time fields of
 // props, which may be nil.
 func NewStore(props *Props) *Store {
-	return &Store{columns: map[string]*column{}, dead: map[uint32]bool{}, props: props}
+	return &Store{columns: map[string]*column{}, dead: map[uint32]bool{}, props: props.bind()}
 }
 
 // Len is the number of events.
