@@ -78,7 +78,9 @@ func (p *program) app() *cli.App {
 // commands lists every command, in the order --help shows them.
 func (p *program) commands() []*cli.Command {
 	return []*cli.Command{
+		p.runCommand(),
 		p.collectCommand(),
+		p.checkCommand(),
 		p.receiveCommand(),
 		p.inspectCommand(),
 		p.schemaCommand(),

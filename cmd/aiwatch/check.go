@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"aiwatch/collectors"
+	"aiwatch/forwarder"
+	"aiwatch/forwarder/queue"
+	"aiwatch/internal/conf"
+)
+
+// checkTime bounds the check of one source or destination.
+const checkTime = time.Minute
+
+// checkCommand tries everything that a run needs.
+func (p *program) checkCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "check",
+		Usage: "try the configuration, each source and the destination, and say what to do",
+		Description: "Reads the configuration, reaches each source and the destination as a run would,\n" +
+			"and looks at the state. Each line says what was found, and with it what to do\n" +
+			"about it. Nothing is read through, sent or changed.\n\n" +
+			"Ends with 2 when a setting is wrong, 69 when a source or the destination can't\n" +
+			"be reached, 74 when the state can't be used, 75 when another run holds it.",
+		Flags: []cli.Flag{confFlag, stateFlag, inputFlag, jsonFlag},
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			config, err := p.configuration(c)
+			if err != nil {
+				return err
+			}
+			inputs, err := chosenInputs(c, config)
+			if err != nil {
+				return err
+			}
+			report := &checkReport{out: p.stdout, json: c.Bool(jsonFlag.Name)}
+			report.add("configuration", finding{Verdict: collectors.Good, Text: fmt.Sprintf("%s is read: %d inputs", config.Dir, len(inputs))})
+			if err := p.checkInputs(c.Context, config, inputs, report); err != nil {
+				return err
+			}
+			p.checkDestination(c.Context, config, report)
+			p.checkState(c.String(stateFlag.Name), report)
+			if report.code == exitDone {
+				return nil
+			}
+			return exitWith(report.code, nil)
+		},
+	}
+}
+
+func (p *program) checkInputs(ctx context.Context, config *conf.Config, inputs []*conf.Settings, report *checkReport) error {
+	b, err := p.inputBuilder(config, p.logger(config))
+	if err != nil {
+		return err
+	}
+	for _, s := range inputs {
+		collector, err := b.collector(ctx, s)
+		if err != nil {
+			report.add(s.Stanza(), finding{Verdict: collectors.Misset, Text: err.Error()})
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, checkTime)
+		for _, found := range collector.Check(ctx) {
+			report.add(s.Stanza(), finding(found))
+		}
+		cancel()
+	}
+	return nil
+}
+
+func (p *program) checkDestination(ctx context.Context, config *conf.Config, report *checkReport) {
+	destination, err := p.destination(ctx, config, p.logger(config))
+	if err != nil {
+		report.add("destination", finding{Verdict: collectors.Misset, Text: err.Error()})
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	for _, found := range destination.Check(ctx) {
+		report.add("destination", finding{Verdict: verdicts[found.Severity], Text: found.Text, Fix: found.Fix})
+	}
+}
+
+// verdicts are the collectors' words for the forwarder's.
+var verdicts = map[forwarder.Severity]collectors.Verdict{
+	forwarder.Good: collectors.Good, forwarder.Warning: collectors.Warning,
+	forwarder.Unavailable: collectors.Unavailable, forwarder.Misset: collectors.Misset,
+}
+
+// checkState looks at the state without making or changing it.
+func (p *program) checkState(dir string, report *checkReport) {
+	q, err := queue.Inspect(dir)
+	switch {
+	case err == nil:
+		depth := q.Depth()
+		report.add("state", finding{Verdict: collectors.Good, Text: fmt.Sprintf("%s is usable; %d events wait", dir, depth.Events)})
+		_ = q.Close()
+	case errors.Is(err, queue.ErrNone):
+		report.add("state", finding{
+			Verdict: collectors.Warning, Text: fmt.Sprintf("there is no state in %s yet: the first run begins anew", dir),
+			Fix: "if there should be one, check --state and that the folder outlives the run",
+		})
+	case errors.Is(err, queue.ErrHeld):
+		report.add("state", finding{
+			Verdict: collectors.Warning, Text: fmt.Sprintf("another run holds the state in %s", dir),
+			Fix: "nothing, if that is your service: aiwatch status asks it; otherwise stop it, or give this run a folder of its own with --state",
+		})
+		report.raise(exitHeld)
+	default:
+		report.add("state", finding{Verdict: collectors.Misset, Text: err.Error()})
+		report.code = exitState
+	}
+}
+
+// finding is a collectors.Finding as the report takes it from all sides.
+type finding collectors.Finding
+
+// checkReport prints findings as they come and remembers the worst.
+type checkReport struct {
+	out  io.Writer
+	json bool
+	code int
+}
+
+var verdictWords = map[collectors.Verdict]string{
+	collectors.Good: "ok", collectors.Warning: "warning", collectors.Unavailable: "unreachable", collectors.Misset: "wrong",
+}
+
+func (r *checkReport) add(subject string, f finding) {
+	switch f.Verdict {
+	case collectors.Misset:
+		r.raise(exitUsage)
+	case collectors.Unavailable:
+		r.raise(exitUnavailable)
+	}
+	if r.json {
+		_ = json.NewEncoder(r.out).Encode(struct {
+			Subject string `json:"subject"`
+			Verdict string `json:"verdict"`
+			Text    string `json:"text"`
+			Fix     string `json:"fix,omitempty"`
+		}{subject, verdictWords[f.Verdict], f.Text, f.Fix})
+		return
+	}
+	fmt.Fprintf(r.out, "%-11s  %s: %s\n", verdictWords[f.Verdict], subject, printable(f.Text))
+	if f.Fix != "" {
+		fmt.Fprintf(r.out, "%-11s  %s\n", "", printable(f.Fix))
+	}
+}
+
+// raise makes code the exit code where it is graver than what was found so far:
+// a wrong setting before what can't be reached before a state that is held.
+func (r *checkReport) raise(code int) {
+	order := map[int]int{exitDone: 0, exitHeld: 1, exitUnavailable: 2, exitUsage: 3, exitState: 4}
+	if order[code] > order[r.code] {
+		r.code = code
+	}
+}
+

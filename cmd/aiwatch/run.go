@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"aiwatch/collectors"
+	"aiwatch/forwarder"
+	"aiwatch/forwarder/queue"
+	"aiwatch/internal/conf"
+)
+
+// drainTime is how long a run that was told to stop goes on delivering.
+const drainTime = 30 * time.Second
+
+// runCommand collects and delivers.
+func (p *program) runCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "run",
+		Usage: "collect and deliver: for ever, or one pass with --once",
+		Description: "Reads the inputs at their intervals and delivers to the destination until\n" +
+			"SIGTERM, then delivers what it can for 30 seconds and leaves the rest in the\n" +
+			"queue; a second SIGTERM ends it at once. Nothing is lost either way.\n\n" +
+			"With --once each input is read once, for cron, a systemd timer or a\n" +
+			"Kubernetes CronJob. Ends with 0 when all was delivered, 69 when a source or the\n" +
+			"destination could not be reached, 74 when the state can't be used, 75 when\n" +
+			"another run holds the state.",
+		Flags: []cli.Flag{
+			confFlag, stateFlag, inputFlag,
+			&cli.BoolFlag{Name: "once", Usage: "one pass, then end"},
+			&cli.DurationFlag{Name: "max-wait", Value: 5 * time.Minute, Usage: "with --once: how long to wait for a destination that takes nothing"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			if c.IsSet("max-wait") && !c.Bool("once") {
+				return exitWith(exitUsage, errors.New("--max-wait goes with --once"))
+			}
+			config, err := p.configuration(c)
+			if err != nil {
+				return err
+			}
+			inputs, err := chosenInputs(c, config)
+			if err != nil {
+				return err
+			}
+			r, err := p.newRun(c.Context, config, inputs, c.String(stateFlag.Name), p.logger(config))
+			if err != nil {
+				return err
+			}
+			if c.Bool("once") {
+				err = r.once(c.Context, c.Duration("max-wait"))
+			} else {
+				err = r.forEver(c.Context)
+			}
+			return errors.Join(err, r.close())
+		},
+	}
+}
+
+// run is the inputs, the queue and the destination, put together.
+type run struct {
+	program   *program
+	log       *slog.Logger
+	queue     *queue.Queue
+	forwarder *forwarder.Forwarder
+	runner    *collectors.Runner
+	listen    string // of the metrics; empty is none
+}
+
+// newRun puts a run together. It opens the state, and so holds it.
+func (p *program) newRun(ctx context.Context, config *conf.Config, inputs []*conf.Settings, state string, log *slog.Logger) (*run, error) {
+	b, err := p.inputBuilder(config, log)
+	if err != nil {
+		return nil, err
+	}
+	destination, err := p.destination(ctx, config, log)
+	if err != nil {
+		return nil, err
+	}
+	trace, err := p.tracer()
+	if err != nil {
+		return nil, exitWith(exitUsage, err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("find out this machine's name: %w", err)
+	}
+
+	q, err := queue.Open(state, queue.Options{MaxBytes: config.One("queue").Size("max_bytes"), Now: p.now, Log: log})
+	if err != nil {
+		return nil, stateError(err)
+	}
+	hec := config.One("hec")
+	f, err := forwarder.New(forwarder.Options{
+		Queue: q, Destination: destination, Host: host, Log: log, Trace: trace,
+		BatchBytes: int(hec.Size("batch_bytes")), Linger: hec.Duration("linger"), GzipLevel: hec.Int("gzip_level"),
+	})
+	if err != nil {
+		return nil, errors.Join(exitWith(exitUsage, err), q.Close())
+	}
+	health := config.One("health")
+	r := &run{program: p, log: log, queue: q, forwarder: f, listen: health.String("listen")}
+	r.runner = &collectors.Runner{
+		Clock: collectors.SystemClock{}, Log: log, Host: host, Version: version, Collector: q.Collector(),
+		Heartbeat: health.Duration("interval"), Delivery: r.delivery,
+	}
+	for _, s := range inputs {
+		in, err := r.input(ctx, b, s, hec.String("index"))
+		if err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+		r.runner.Inputs = append(r.runner.Inputs, in)
+	}
+	return r, nil
+}
+
+func (r *run) input(ctx context.Context, b *inputBuilder, s *conf.Settings, fallback string) (collectors.Input, error) {
+	c, err := b.collector(ctx, s)
+	if err != nil {
+		return collectors.Input{}, err
+	}
+	host, err := hostOf(s)
+	if err != nil {
+		return collectors.Input{}, err
+	}
+	index := s.String("index")
+	if index == "" {
+		index = fallback
+	}
+	return collectors.Input{
+		Name: s.Stanza(), Collector: c, Schedule: schedule(s),
+		Open: func(ctx context.Context) (collectors.Stream, error) {
+			return r.forwarder.Open(ctx, forwarder.Input{
+				Name: s.Stanza(), Source: fingerprint(s), RestartToken: s.String("restart_token"),
+				Host: host, Index: index,
+			})
+		},
+	}, nil
+}
+
+// delivery is what heartbeats tell of the queue.
+func (r *run) delivery(string) collectors.Delivery {
+	return collectors.Delivery{QueueBytes: r.queue.Depth().Bytes}
+}
+
+// forEver collects and delivers until ctx is done, then drains.
+func (r *run) forEver(ctx context.Context) error {
+	return r.deliverWhile(ctx, func(ctx context.Context) error {
+		if err := r.runner.Run(ctx); err != nil {
+			return err
+		}
+		r.log.Info("stopping: what can be delivered in time is, the rest stays in the queue", "seconds", int(drainTime/time.Second))
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		if err := r.forwarder.Drain(drain); err != nil && !errors.Is(err, forwarder.ErrUnavailable) {
+			return stateError(err)
+		} else if err != nil {
+			r.log.Warn("stopped with events in the queue", "reason", err)
+		}
+		return nil
+	})
+}
+
+// once makes one pass and waits until all is delivered, or until the
+// destination has taken nothing for maxWait.
+func (r *run) once(ctx context.Context, maxWait time.Duration) error {
+	return r.deliverWhile(ctx, func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		var gaveUp atomic.Bool
+		go r.watch(ctx, maxWait, func() { gaveUp.Store(true); cancel() })
+		collected := r.runner.Once(ctx)
+		drained := r.forwarder.Drain(ctx)
+		switch {
+		case errors.Is(drained, forwarder.ErrUnavailable), gaveUp.Load():
+			if errors.Is(collected, context.Canceled) {
+				collected = nil
+			}
+			return exitWith(exitUnavailable, errors.Join(collected, drained))
+		case drained != nil:
+			return stateError(drained)
+		case collected != nil:
+			return exitWith(exitUnavailable, collected)
+		}
+		return nil
+	})
+}
+
+// watch calls giveUp once the destination has taken nothing for maxWait while
+// events waited.
+func (r *run) watch(ctx context.Context, maxWait time.Duration, giveUp func()) {
+	tick := time.NewTicker(min(time.Second, maxWait/4+time.Millisecond))
+	defer tick.Stop()
+	metrics := r.forwarder.Metrics()
+	progress := func() int64 { return metrics.Sent.Load() + metrics.Confirmed.Load() + metrics.Refused.Load() }
+	last, since := progress(), time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if now := progress(); now != last || r.queue.Depth().Batches == 0 {
+			last, since = now, time.Now()
+		} else if time.Since(since) >= maxWait {
+			giveUp()
+			return
+		}
+	}
+}
+
+// deliverWhile runs the delivery, progress and the listener beside work, and
+// ends them after it.
+func (r *run) deliverWhile(ctx context.Context, work func(context.Context) error) error {
+	beside, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	g, beside := errgroup.WithContext(beside)
+	g.Go(func() error { return r.forwarder.Run(beside) })
+	g.Go(func() error {
+		r.program.showProgress(beside, r.log, func() measure {
+			return measureOf(r.runner.Statuses(), int64(r.queue.Depth().Events))
+		})
+		return nil
+	})
+	if r.listen != "" {
+		g.Go(func() error { return r.serveHealth(beside) })
+	}
+	g.Go(func() error {
+		defer cancel()
+		// What breaks beside the work ends it.
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		defer context.AfterFunc(beside, stop)()
+		return work(ctx)
+	})
+	return g.Wait()
+}
+
+func (r *run) close() error {
+	return errors.Join(r.forwarder.Close(), r.queue.Close())
+}
+
+// stateError gives an error of the state its exit code.
+func stateError(err error) error {
+	switch {
+	case errors.Is(err, queue.ErrHeld):
+		return exitWith(exitHeld, err)
+	case errors.Is(err, queue.ErrState), errors.Is(err, queue.ErrDamaged):
+		return exitWith(exitState, err)
+	default:
+		return err
+	}
+}
+
+// schedule returns when an input is read.
+func schedule(s *conf.Settings) collectors.Schedule {
+	if s.Kind() == "aiwatch_mlflow" {
+		// The collector itself decides which polls are full sweeps.
+		return collectors.Every(s.Duration("fast_interval"))
+	}
+	if s.Kind() == "aiwatch_s3" && s.IsSet("queue_url") {
+		// A queue is asked again at once: it answers when it has something.
+		return collectors.Every(0)
+	}
+	interval := s.Interval()
+	return interval.Next
+}
