@@ -157,14 +157,20 @@ type counts struct {
 	// Poll's own.
 	records, bytes int64
 	newest         int64
-	last           *collectors.Part // of the bucket that was counted last
-	fresh          map[string]*collectors.Part
+	last           *part // of the bucket that was counted last
+	fresh          map[string]*part
 
 	mu       sync.Mutex
 	rep      collectors.Report
 	parts    map[string]*collectors.Part
 	coverage []string
 	notes    []string
+}
+
+// A part counts the records of one bucket.
+type part struct {
+	bucket          string
+	records, newest int64
 }
 
 // maxParts bounds how many buckets a report tells of.
@@ -177,25 +183,22 @@ func (n *counts) add(r *record, ms int64) {
 	if r == nil || r.bucket == "" {
 		return
 	}
-	part := n.last
-	if part == nil || part.AssetID[len("s3://"):] != r.bucket {
-		if part = n.fresh[r.bucket]; part == nil {
+	p := n.last
+	if p == nil || p.bucket != r.bucket {
+		if p = n.fresh[r.bucket]; p == nil {
 			if len(n.fresh) >= maxParts {
 				return
 			}
 			if n.fresh == nil {
-				n.fresh = map[string]*collectors.Part{}
+				n.fresh = map[string]*part{}
 			}
-			bucket := strings.Clone(r.bucket)
-			part = &collectors.Part{AssetID: "s3://" + bucket}
-			n.fresh[bucket] = part
+			p = &part{bucket: strings.Clone(r.bucket)}
+			n.fresh[p.bucket] = p
 		}
-		n.last = part
+		n.last = p
 	}
-	part.RecordsRead++
-	if at := time.UnixMilli(ms); at.After(part.NewestRecord) {
-		part.NewestRecord = at
-	}
+	p.records++
+	p.newest = max(p.newest, ms)
 }
 
 func (n *counts) progress(bytes int) {
@@ -212,18 +215,18 @@ func (n *counts) publish() {
 	if at := time.UnixMilli(n.newest).UTC(); n.newest > 0 && at.After(n.rep.NewestRecord) {
 		n.rep.NewestRecord = at
 	}
-	for bucket, part := range n.fresh {
+	for bucket, p := range n.fresh {
 		known := n.parts[bucket]
 		if known == nil {
 			if len(n.parts) >= maxParts {
 				continue
 			}
-			known = &collectors.Part{AssetID: part.AssetID}
+			known = &collectors.Part{AssetID: "s3://" + bucket}
 			n.parts[bucket] = known
 		}
-		known.RecordsRead += part.RecordsRead
-		if part.NewestRecord.After(known.NewestRecord) {
-			known.NewestRecord = part.NewestRecord.UTC()
+		known.RecordsRead += p.records
+		if at := time.UnixMilli(p.newest).UTC(); at.After(known.NewestRecord) {
+			known.NewestRecord = at
 		}
 	}
 	n.records, n.bytes, n.fresh, n.last = 0, 0, nil, nil

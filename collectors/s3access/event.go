@@ -22,8 +22,11 @@ type translator struct {
 	cfg    *Config
 	rules  *assetRules
 	people map[string]*person
-	ev     event.Event
-	start  int64 // Unix milliseconds; earlier records are not sent
+	// last is the person behind the requester that was asked for last.
+	last          *person
+	lastRequester string
+	ev            event.Event
+	start         int64 // Unix milliseconds; earlier records are not sent
 }
 
 // watched reports whether control operations on a bucket are always sent: an
@@ -42,7 +45,11 @@ type person struct{ user, typ, confidence string }
 const maxPeople = 20_000
 
 func (t *translator) resolve(requester string, ours bool) *person {
+	if t.last != nil && requester == t.lastRequester {
+		return t.last
+	}
 	if p, ok := t.people[requester]; ok {
+		t.last, t.lastRequester = p, requester
 		return p
 	}
 	p := &person{}
@@ -82,13 +89,14 @@ func (t *translator) emit(out collectors.Output, d *document, r *record, aws boo
 		return nil
 	}
 
+	// Each field that a record can have is set for each record, so that the rest
+	// of the event, which is large, stays as it is: empty.
 	ev := &t.ev
-	*ev = event.Event{}
 	ev.Time = event.Millis(r.ms)
-	ev.Sourcetype = event.SourcetypeS3
+	ev.Host, ev.Sourcetype = "", event.SourcetypeS3
 	ev.ID = event.MakeID(event.SourcetypeS3, r.id...)
 	ev.Operation = r.operation
-	ev.StatusCode, ev.ErrorCode = r.status, r.errorCode
+	ev.Status, ev.StatusCode, ev.ErrorCode = "", r.status, r.errorCode
 	if r.outcome != "" && r.outcome != event.S3Status(r.operation, r.status) {
 		ev.Status = r.outcome
 	}
@@ -101,13 +109,16 @@ func (t *translator) emit(out collectors.Output, d *document, r *record, aws boo
 	ev.AssetRole, ev.AssetVersion, ev.Owner = a.role, a.version, a.owner
 	ev.RunID, ev.LoggedModelID = a.runID, a.loggedID
 	long := len(r.assetID) > surelyWhole
+	ev.AssetType, ev.AssetName, ev.AssetFormat, ev.ExperimentID = "", "", "", ""
 	if a.typ != "" && a.typ != "object" {
 		ev.AssetType = a.typ
 	}
-	if name := event.S3AssetName(r.assetID, a.runID, a.loggedID); a.name != "" && a.name != name {
-		ev.AssetName = a.name
-	} else if long {
-		ev.AssetName = name
+	if a.name != "" || long {
+		if name := event.S3AssetName(r.assetID, a.runID, a.loggedID); a.name != "" && a.name != name {
+			ev.AssetName = a.name
+		} else if long {
+			ev.AssetName = name
+		}
 	}
 	if a.format != "" && (long || a.format != event.S3Format(r.assetID)) {
 		ev.AssetFormat = a.format
@@ -122,6 +133,8 @@ func (t *translator) emit(out collectors.Output, d *document, r *record, aws boo
 
 	ev.RequestID, ev.VersionID = r.requestID, r.versionID
 	ev.AuthenticationType, ev.AccessPoint = r.authType, r.accessPoint
+	ev.RawRef, ev.BucketOwner, ev.HostHeader, ev.ACLRequired = "", "", "", ""
+	ev.ParseError, ev.Raw, ev.RawSHA256 = "", "", ""
 	if control || r.doubt != "" {
 		ev.RawRef, ev.BucketOwner, ev.HostHeader, ev.ACLRequired = d.at(), null(r.owner), r.hostHeader, r.aclRequired
 	}
@@ -151,8 +164,7 @@ func (t *translator) emitDamage(out collectors.Output, d damage) error {
 	if d.at != 0 && d.at < t.start {
 		return nil
 	}
-	ev := &t.ev
-	*ev = event.Event{}
+	ev := &event.Event{}
 	ev.Sourcetype = event.SourcetypeS3
 	ev.Operation = "record.damaged"
 	ev.AssetType, ev.AssetID = "input", "aiwatch:s3/"+t.cfg.Name

@@ -26,7 +26,7 @@ import (
 // A lineParser reads server access log lines. It keeps the last date it read,
 // and decoded keys in one buffer; it is used by one goroutine.
 type lineParser struct {
-	day   string // "06/Feb/2019"
+	day   [11]byte // 06/Feb/2019
 	dayMS int64
 	arena strings.Builder
 	ids   [4]string
@@ -87,12 +87,13 @@ func (p *lineParser) time(s string) (ms int64, ok bool) {
 	if s[0] != '[' || s[27] != ']' || s[3] != '/' || s[7] != '/' || s[12] != ':' || s[15] != ':' || s[18] != ':' || s[21] != ' ' {
 		return 0, false
 	}
-	if s[1:12] != p.day {
+	if s[1:12] != string(p.day[:]) {
 		dayMS, ok := dayOf(s[1:12])
 		if !ok {
 			return 0, false
 		}
-		p.day, p.dayMS = strings.Clone(s[1:12]), dayMS
+		copy(p.day[:], s[1:12])
+		p.dayMS = dayMS
 	}
 	h, ok1 := two(s[13], s[14])
 	m, ok2 := two(s[16], s[17])
@@ -191,12 +192,15 @@ func cutURI(s string, r *record) (uri, rest, doubt string) {
 	s = s[1:]
 	doubt = noURI
 	for from := 0; ; {
-		i := strings.Index(s[from:], `" `)
+		i := strings.IndexByte(s[from:], '"')
 		if i < 0 {
 			return uri, rest, doubt
 		}
 		end := from + i
 		from = end + 1
+		if from == len(s) || s[from] != ' ' {
+			continue
+		}
 		var at numbers
 		after, fits := at.cut(s[end+2:])
 		if !fits {
@@ -220,12 +224,16 @@ func isRequestLine(s string) bool {
 	if s == "-" {
 		return true
 	}
-	_, target, ok := strings.Cut(s, " ")
-	if !ok {
+	method := strings.IndexByte(s, ' ')
+	if method < 0 {
 		return false
 	}
-	target, protocol, ok := strings.Cut(target, " ")
-	return ok && target != "" && strings.HasPrefix(protocol, "HTTP/") && len(protocol) <= len("HTTP/1.1") && !strings.Contains(protocol, " ")
+	target := strings.IndexByte(s[method+1:], ' ')
+	if target <= 0 {
+		return false
+	}
+	protocol := s[method+1+target+1:]
+	return strings.HasPrefix(protocol, "HTTP/") && len(protocol) <= len("HTTP/1.1") && strings.IndexByte(protocol, ' ') < 0
 }
 
 // numbers are fields 10 to 13.

@@ -118,8 +118,11 @@ func upperSnake(name string) string {
 // isControl reports whether an operation changes who sees what in a bucket,
 // what is logged or what can be undone.
 func isControl(operation string) bool {
-	_, rest, _ := strings.Cut(operation, ".")
-	verb, what, _ := strings.Cut(rest, ".")
+	dot := strings.IndexByte(operation, '.')
+	if dot < 0 || strings.HasPrefix(operation[dot:], ".GET.") || strings.HasPrefix(operation[dot:], ".HEAD.") {
+		return false
+	}
+	verb, what, _ := strings.Cut(operation[dot+1:], ".")
 	switch verb {
 	case "PUT", "DELETE", "POST":
 		return controlWords[what]

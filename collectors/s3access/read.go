@@ -19,11 +19,11 @@ import (
 
 // Limits of one log file or object.
 const (
-	chunkSize = 256 << 10 // bytes that become one string
-	maxLine   = 1 << 20   // bytes of a record; a longer one is damaged
-	keptRaw   = 8 << 10   // bytes that are kept of a record that is too long
-	maxRatio  = 1000      // decompressed bytes for each compressed one, beyond
-	freeBytes = 64 << 20  // this many decompressed bytes
+	chunkSize = 64 << 10 // bytes that become one string
+	maxLine   = 1 << 20  // bytes of a record; a longer one is damaged
+	keptRaw   = 8 << 10  // bytes that are kept of a record that is too long
+	maxRatio  = 1000     // decompressed bytes for each compressed one, beyond
+	freeBytes = 64 << 20 // this many decompressed bytes
 )
 
 // Between two checkpoints lie at most this many events or bytes of log.
