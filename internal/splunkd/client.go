@@ -117,11 +117,14 @@ func isStatus(err error, code int) bool {
 	return errors.As(err, &e) && e.code == code
 }
 
-// ErrUnauthorized says that splunkd does not take the session or token any more.
-var ErrUnauthorized = errors.New("splunkd refuses the session or token")
+// Errors of a splunkd that was reached and said no.
+var (
+	ErrRefused      = errors.New("splunkd refuses")
+	ErrUnauthorized = errors.New("splunkd refuses the session or token")
+)
 
 func (e *statusError) Is(target error) bool {
-	return target == ErrUnauthorized && e.code == http.StatusUnauthorized
+	return target == ErrRefused || target == ErrUnauthorized && e.code == http.StatusUnauthorized
 }
 
 // call calls the endpoint at path, whose elements are escaped, and decodes the
