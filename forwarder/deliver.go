@@ -126,7 +126,7 @@ func (f *Forwarder) pick() (*parcel, time.Duration, error) {
 	if f.gate.closed(now) {
 		return nil, f.gate.until.Sub(now), nil
 	}
-	if f.sending >= f.inFlight || f.gate.probing && f.sending > 0 {
+	if f.paused > 0 || f.sending >= f.inFlight || f.gate.probing && f.sending > 0 {
 		return nil, 0, nil
 	}
 	var wait time.Duration
@@ -184,6 +184,8 @@ func (f *Forwarder) landed(p *parcel) {
 	f.mu.Lock()
 	f.sending--
 	f.lanes[p.Index].sending--
+	close(f.landing)
+	f.landing = make(chan struct{})
 	f.mu.Unlock()
 	f.stir()
 }

@@ -36,6 +36,7 @@ func (e *encoder) append(b []byte, ev *event.Event, host string, seq uint64) []b
 
 const (
 	timeKey  = `{"time":`
+	indexKey = `,"index":"`
 	eventKey = `,"event":`
 )
 

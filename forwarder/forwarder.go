@@ -50,6 +50,9 @@ type Options struct {
 	HoldMin, HoldMax time.Duration
 	// Host is this machine's name, for health events.
 	Host string
+	// Collecting returns what Status passes on about the inputs, as JSON; nil
+	// leaves that out.
+	Collecting func() any
 	// Clock is the machine's when nil; Log drops everything when nil.
 	Clock Clock
 	Log   *slog.Logger
@@ -80,17 +83,21 @@ type Forwarder struct {
 	holdMin     time.Duration
 	holdMax     time.Duration
 	traceHook   func(string)
+	collecting  func() any
 	batchBytes  int
 	packer      *packer
 	buffers     buffers
 	metrics     Metrics
 	wake        chan struct{} // something may be sent
+	running     atomic.Bool
 
 	mu       sync.Mutex
 	streams  map[string]*Stream
 	lanes    map[string]*lane // by index
 	busy     map[uint64]*parcel
-	sending  int
+	sending  int           // bodies on their way
+	landing  chan struct{} // closed when one has landed
+	paused   int           // nothing is let out
 	gate     gate
 	caps     caps
 	suspects map[uint64]int // batch -> raw size of the refused body it was the front of
@@ -99,20 +106,6 @@ type Forwarder struct {
 
 	removals chan struct{} // something is in removing
 	removing []*parcel
-}
-
-// Metrics count what was done since the start. Their fields may be read at any
-// time.
-type Metrics struct {
-	Committed atomic.Int64 // events put into the queue
-	Sent      atomic.Int64 // events that the destination took
-	Confirmed atomic.Int64 // events that it confirmed
-	Resent    atomic.Int64 // events sent again because a confirmation never came
-	Refused   atomic.Int64 // events put to the dead letters
-	Retries   atomic.Int64 // bodies that were not taken and are tried again
-	Recuts    atomic.Int64 // bodies cut anew
-	Bytes     atomic.Int64 // compressed bytes handed to the destination
-	Lost      atomic.Int64 // events in batches that could not be read any more
 }
 
 // New returns a Forwarder that delivers from the queue to the destination once
@@ -134,7 +127,7 @@ func New(o Options) (*Forwarder, error) {
 	}
 	f := &Forwarder{
 		queue: o.Queue, destination: o.Destination, host: o.Host, traceHook: o.Trace, packer: packer,
-		clock: o.Clock, log: o.Log,
+		clock: o.Clock, log: o.Log, collecting: o.Collecting, landing: make(chan struct{}),
 		batchBytes: either(o.BatchBytes, defaultBatchBytes), linger: either(o.Linger, defaultLinger),
 		inFlight: either(o.InFlight, defaultInFlight),
 		holdMin:  either(o.HoldMin, defaultHoldMin), holdMax: either(o.HoldMax, defaultHoldMax),
@@ -261,6 +254,8 @@ func (f *Forwarder) healthEvent(input, operation string, distinct ...string) eve
 // sent are given up at that moment; they stay in the queue. An error means that
 // the queue is broken.
 func (f *Forwarder) Run(ctx context.Context) error {
+	f.running.Store(true)
+	defer f.running.Store(false)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.destination.Run(ctx) })
 	g.Go(func() error { return f.remove(ctx) })

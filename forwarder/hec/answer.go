@@ -187,11 +187,27 @@ func (a *answer) outcome(base string, events int) forwarder.Outcome {
 	case unmeant:
 		return a.foreign(base, out)
 	}
-	out.Reason = a.told(base)
-	if known.fix != "" {
-		out.Reason += ": " + known.fix
-	}
+	out.Reason = a.reason(base)
 	return out
+}
+
+// reason says what was seen and, where something can be done, what.
+func (a *answer) reason(base string) string {
+	if fix := a.fix(); fix != "" {
+		return a.told(base) + ": " + fix
+	}
+	return a.told(base)
+}
+
+// fix says what can be done about the answer, empty where that is to wait.
+func (a *answer) fix() string {
+	if a.reply != nil && actions[*a.reply.Code].action != unmeant && actions[*a.reply.Code].action != success {
+		return actions[*a.reply.Code].fix
+	}
+	if a.retryable() {
+		return ""
+	}
+	return a.foreignFix()
 }
 
 // prefix returns how many events at the front were taken, as
@@ -213,15 +229,18 @@ func (a *answer) prefix(events int) (taken int, named bool) {
 
 // foreign is the outcome of an answer that is not HEC's, by its status.
 func (a *answer) foreign(base string, out forwarder.Outcome) forwarder.Outcome {
-	out.Reason = a.told(base)
-	switch s := a.status; {
-	case s == http.StatusTooManyRequests, s == http.StatusRequestTimeout, s >= 500 && s != http.StatusNotImplemented:
+	out.Verdict, out.Reason = forwarder.Hold, a.reason(base)
+	if a.retryable() {
 		out.Verdict, out.After = forwarder.Retry, a.retryAfter(time.Now())
-	default:
-		out.Verdict = forwarder.Hold
-		out.Reason += ": " + a.foreignFix()
 	}
 	return out
+}
+
+// retryable says whether the status of an answer that is not HEC's is one that
+// passes by itself.
+func (a *answer) retryable() bool {
+	s := a.status
+	return s == http.StatusTooManyRequests || s == http.StatusRequestTimeout || s >= 500 && s != http.StatusNotImplemented
 }
 
 func (a *answer) foreignFix() string {

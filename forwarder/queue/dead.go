@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -42,11 +43,13 @@ func (tx *Tx) AddDeadLetter(d DeadLetter) error {
 		return err
 	}
 	d.Number = number
-	value, err := json.Marshal(d)
-	if err != nil {
+	var value bytes.Buffer
+	e := json.NewEncoder(&value)
+	e.SetEscapeHTML(false) // the event's bytes stay as they are
+	if err := e.Encode(d); err != nil {
 		return err
 	}
-	return putSummed(b, idBytes(number), value)
+	return putSummed(b, idBytes(number), value.Bytes())
 }
 
 // RemoveDeadLetter forgets a refused event.
