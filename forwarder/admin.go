@@ -169,7 +169,7 @@ func (h *hold) held(index string) queue.Held {
 }
 
 // indexName is what Splunk takes as the name of an index.
-var indexName = regexp.MustCompile(`^[a-z0-9_][a-z0-9_-]{0,2047}$`)
+var indexName = regexp.MustCompile(`^[a-z0-9_][a-z0-9_-]*$`)
 
 // Reroute moves the held events of an input to another index.
 func (f *Forwarder) Reroute(ctx context.Context, input, index string) (int, error) {

@@ -298,7 +298,7 @@ func (e *endpoint) verifyAck(ctx context.Context) (forwarder.Outcome, bool) {
 		return e.d.failed(e, err), false
 	}
 	if _, err := ans.acks(); err != nil {
-		out := ans.outcome(e.base, 1)
+		out := ans.outcome(e.base, 1, e.d.clock.Now())
 		if out.Verdict != forwarder.Retry {
 			out.Verdict = forwarder.Hold
 		}

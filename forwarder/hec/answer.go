@@ -149,30 +149,30 @@ var actions = [...]struct {
 const slowDown = time.Second
 
 // outcome says what the answer to a body of so many events means.
-func (a *answer) outcome(base string, events int) forwarder.Outcome {
+func (a *answer) outcome(base string, events int, now time.Time) forwarder.Outcome {
 	out := forwarder.Outcome{Code: -1, Text: a.words()}
 	if a.status == http.StatusRequestEntityTooLarge {
 		out.Verdict, out.Reason = forwarder.TooLarge, a.told(base)
 		return out
 	}
 	if a.reply == nil {
-		return a.foreign(base, out)
+		return a.foreign(base, out, now)
 	}
 	code := *a.reply.Code
 	out.Code = code
 	known := actions[code]
 	if known.action == success && a.status != http.StatusOK {
-		return a.foreign(base, out)
+		return a.foreign(base, out, now)
 	}
 	switch known.action {
 	case success:
 		out.Verdict = forwarder.Delivered
 		if code != 0 {
-			out.After = max(slowDown, a.retryAfter(time.Now()))
+			out.After = max(slowDown, a.retryAfter(now))
 		}
 		return out
 	case retry:
-		out.Verdict, out.After = forwarder.Retry, a.retryAfter(time.Now())
+		out.Verdict, out.After = forwarder.Retry, a.retryAfter(now)
 		out.Taken, _ = a.prefix(events)
 	case poison:
 		out.Verdict = forwarder.Refused
@@ -185,7 +185,7 @@ func (a *answer) outcome(base string, events int) forwarder.Outcome {
 	case setting:
 		out.Verdict = forwarder.Hold
 	case unmeant:
-		return a.foreign(base, out)
+		return a.foreign(base, out, now)
 	}
 	out.Reason = a.reason(base)
 	return out
@@ -228,10 +228,10 @@ func (a *answer) prefix(events int) (taken int, named bool) {
 }
 
 // foreign is the outcome of an answer that is not HEC's, by its status.
-func (a *answer) foreign(base string, out forwarder.Outcome) forwarder.Outcome {
+func (a *answer) foreign(base string, out forwarder.Outcome, now time.Time) forwarder.Outcome {
 	out.Verdict, out.Reason = forwarder.Hold, a.reason(base)
 	if a.retryable() {
-		out.Verdict, out.After = forwarder.Retry, a.retryAfter(time.Now())
+		out.Verdict, out.After = forwarder.Retry, a.retryAfter(now)
 	}
 	return out
 }

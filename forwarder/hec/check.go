@@ -61,7 +61,7 @@ func (d *Destination) checkIndex(ctx context.Context, e *endpoint, index string,
 		return []forwarder.Finding{{Severity: t.severity, Text: t.text, Fix: t.fix}}, false
 	}
 	e.end(ch, ticket, ans.ackID(), false, nil)
-	out := ans.outcome(e.base, 1)
+	out := ans.outcome(e.base, 1, d.clock.Now())
 	name := fmt.Sprintf("index %s", index)
 	if index == "" {
 		name = "the token's default index"

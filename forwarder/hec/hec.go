@@ -251,7 +251,7 @@ func (d *Destination) Send(ctx context.Context, body forwarder.Body, confirm fun
 	if err != nil {
 		out = d.failed(e, err)
 	} else {
-		out = ans.outcome(e.base, body.Events)
+		out = ans.outcome(e.base, body.Events, d.clock.Now())
 		ackID = ans.ackID()
 	}
 	e.end(ch, ticket, ackID, d.awaited(&out, ackID), confirm)
