@@ -1,0 +1,338 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/stretchr/testify/require"
+
+	"aiwatch/internal/counterpart"
+	"aiwatch/internal/event"
+	"aiwatch/internal/hecserver"
+)
+
+// rounds is how often a randomised or killing test repeats itself.
+func rounds(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("AIWATCH_ROUNDS")
+	if text == "" {
+		return 10
+	}
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err, "AIWATCH_ROUNDS")
+	return n
+}
+
+// builtBinary is the program as a user has it, built once.
+var builtBinary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "aiwatch-binary-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "aiwatch")
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build the program: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func binary(t *testing.T) string {
+	t.Helper()
+	path, err := builtBinary()
+	require.NoError(t, err)
+	return path
+}
+
+// A tracepoint is a moment at which a run waits to be told to go on.
+type tracepoint struct {
+	name string
+	goOn func()
+}
+
+// listenTrace returns the socket for traceEnv and the points of whatever run
+// connects to it.
+func listenTrace(t *testing.T) (path string, points <-chan tracepoint) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "trace-") // t.TempDir may be too long for a socket
+	require.NoError(t, err)
+	path = filepath.Join(dir, "s")
+	listener, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	ch := make(chan tracepoint)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				lines := bufio.NewScanner(conn)
+				for lines.Scan() {
+					select {
+					case ch <- tracepoint{lines.Text(), func() { _, _ = conn.Write([]byte("\n")) }}:
+					case <-ctx.Done():
+						return
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		listener.Close()
+		wg.Wait()
+		os.RemoveAll(dir)
+	})
+	return path, ch
+}
+
+// accessLine is one record of a read in the format of S3's access log, and the
+// identity that the schema gives it.
+func accessLine(n int, at time.Time) (line string, id event.ID) {
+	request := fmt.Sprintf("%016X", 0x5A17000000000000+n)
+	key := fmt.Sprintf("vision/v%d/model-%05d.safetensors", n%7, n)
+	line = fmt.Sprintf("79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be models [%s] 198.51.100.%d arn:aws:iam::111122223333:user/person%d %s REST.GET.OBJECT %s"+
+		" \"GET /models/%s HTTP/1.1\" 200 - %d %d 12 9 \"-\" \"Boto3/1.34\" - aG9zdA== SigV4 TLS_AES_128_GCM_SHA256 AuthHeader models.s3.amazonaws.com TLSv1.3 - -",
+		at.Format("02/Jan/2006:15:04:05 -0700"), n%250, n%40, request, key, key, 1000+n, 1000+n)
+	return line, event.MakeID(event.SourcetypeS3, request, "REST.GET.OBJECT", key, "-")
+}
+
+// logBucket is a bucket of access logs on a real S3 server, with its truth.
+type logBucket struct {
+	server *counterpart.S3Server
+	client *s3.Client
+	name   string
+	ids    []event.ID
+}
+
+var logsBegin = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+
+// fillBucket puts records into a log bucket, perObject a log object.
+func fillBucket(t *testing.T, records, perObject int) *logBucket {
+	t.Helper()
+	server := counterpart.Versitygw(t, counterpart.VersitygwOptions{})
+	client := s3.New(s3.Options{
+		BaseEndpoint: aws.String(server.URL), Region: server.Region, UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(server.AccessKey, server.SecretKey, ""),
+	})
+	b := &logBucket{server: server, client: client, name: "access-logs"}
+	_, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &b.name})
+	require.NoError(t, err)
+	for first := 0; first < records; first += perObject {
+		var body bytes.Buffer
+		delivered := logsBegin.Add(time.Duration(first) * 100 * time.Millisecond)
+		for n := first; n < min(first+perObject, records); n++ {
+			line, id := accessLine(n, delivered.Add(-time.Hour+time.Duration(n-first)*time.Second))
+			body.WriteString(line + "\n")
+			b.ids = append(b.ids, id)
+		}
+		key := fmt.Sprintf("prod/%s-%016X", delivered.Format("2006-01-02-15-04-05"), first)
+		_, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &b.name, Key: &key, Body: bytes.NewReader(body.Bytes())})
+		require.NoError(t, err)
+	}
+	return b
+}
+
+// configure writes the configuration of a run that reads the bucket and delivers
+// to url, and returns its folder.
+func (b *logBucket) configure(t *testing.T, url, batchBytes string) string {
+	t.Helper()
+	return writeConfiguration(t, fmt.Sprintf(`
+[aiwatch_s3://prod]
+bucket = %s
+prefix = prod/
+start = %s
+endpoint = %s
+region = %s
+path_style = true
+access_key_id = %s
+secret_access_key_env = S3_SECRET
+interval = 1
+`, b.name, logsBegin.Add(-24*time.Hour).Format(time.RFC3339), b.server.URL, b.server.Region, b.server.AccessKey), fmt.Sprintf(`
+[hec]
+url = %s
+token_env = HEC_TOKEN
+batch_bytes = %s
+linger = 100ms
+`, url, batchBytes))
+}
+
+func (b *logBucket) environment() []string {
+	return []string{"S3_SECRET=" + b.server.SecretKey, "HEC_TOKEN=" + hecToken, "AWS_EC2_METADATA_DISABLED=true"}
+}
+
+const hecToken = "5a17c0de-0000-4000-8000-000000000001"
+
+func writeConfiguration(t *testing.T, inputs, aiwatch string) string {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "local"), 0o755))
+	for name, text := range map[string]string{"inputs.conf": inputs, "aiwatch.conf": aiwatch} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "local", name), []byte(text), 0o644))
+	}
+	return dir
+}
+
+// receiver is a HEC receiver that counts and can be told to misbehave.
+type receiver struct {
+	*hecserver.Server
+	counter *hecserver.Counter
+	faults  *hecserver.Faults
+}
+
+func startReceiver(t *testing.T, ack bool, trace func(hecserver.Moment)) *receiver {
+	t.Helper()
+	faults, err := hecserver.NewFaults(1)
+	require.NoError(t, err)
+	r := &receiver{counter: hecserver.NewCounter(), faults: faults}
+	r.Server, err = hecserver.Start("127.0.0.1:0", nil, hecserver.Config{
+		Tokens: []hecserver.Token{{Value: hecToken, Ack: ack}}, Sink: r.counter, Faults: faults, Trace: trace,
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+// requireAll asserts that every event of the truth has arrived, that no number
+// is missing or was used twice, and that what came twice is the same. It returns
+// how many came twice.
+func (r *receiver) requireAll(t *testing.T, ids []event.ID) uint64 {
+	t.Helper()
+	missing := 0
+	for _, id := range ids {
+		if r.counter.Times(id.String()) == 0 {
+			missing++
+		}
+	}
+	stats := r.counter.Stats()
+	require.Zero(t, missing, "events lost of %d", len(ids))
+	require.Zero(t, stats.SeqMissing, "numbers missing: %+v", stats.Streams)
+	require.Zero(t, stats.SeqDoubles, "numbers used for two events")
+	require.Zero(t, stats.Conflicts, "events that came twice with other bytes")
+	require.Len(t, stats.Streams, 1, "one collector, one input")
+	return stats.Duplicates
+}
+
+// TestKilledAnywhere kills the program at moments of its delivery, over a bucket
+// on a real S3 server and with a receiver that fails at random, and counts at
+// the receiver.
+func TestKilledAnywhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a real S3 server")
+	}
+	kills := rounds(t)
+	bucket := fillBucket(t, max(20_000, 2_000*kills), 500)
+	hec := startReceiver(t, true, nil)
+	conf := bucket.configure(t, hec.URL(), "64KiB")
+	state := filepath.Join(t.TempDir(), "state")
+	socket, points := listenTrace(t)
+	random := rand.New(rand.NewPCG(1, 2))
+
+	// The receiver commits a prefix and is busy, drops the line, fails, restarts.
+	usual := []hecserver.Fault{
+		{Code: hecserver.ServerBusy, Commit: 10, Named: true, Probability: 0.1},
+		{Code: hecserver.ServerBusy, Commit: 5, Probability: 0.03},
+		{Code: hecserver.InternalError, Probability: 0.05},
+		{End: hecserver.Drop, Probability: 0.03},
+		{End: hecserver.Truncate, Probability: 0.02},
+		{Status: 502, Body: "<html>bad gateway</html>", Times: 1, Probability: 0.02},
+		{Restart: true, Probability: 0.01},
+	}
+	// So that bodies are recut often enough to be killed at.
+	recutting := append([]hecserver.Fault{{Code: hecserver.ServerBusy, Commit: 7, Named: true, Probability: 0.5}}, usual...)
+
+	start := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(binary(t), append([]string{"run", "--conf", conf, "--state", state}, args...)...)
+		cmd.Env = append(append(os.Environ(), bucket.environment()...), traceEnv+"="+socket)
+		log := &bytes.Buffer{}
+		cmd.Stderr = log
+		require.NoError(t, cmd.Start())
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("%s\n%s", strings.Join(cmd.Args, " "), tail(log.String()))
+			}
+		})
+		return cmd
+	}
+	killed := map[string]int{}
+	for round := range kills {
+		target := [...][]string{
+			{"committed", "before-post"},     // between commit and POST
+			{"posted"},                       // between POST and ack
+			{"before-recut"},                 // while a body is recut
+			{"before-remove", "removed"},     // around the removal of what is acknowledged
+			{"committed", "posted", "recut"}, // at any of these
+		}[round%5]
+		require.NoError(t, hec.faults.Set(random.Uint64(), map[bool][]hecserver.Fault{true: recutting, false: usual}[round%5 == 2]...))
+		cmd := start()
+		exited := make(chan error, 1)
+		go func() { exited <- cmd.Wait() }()
+		countdown := 1 + random.IntN(4)
+		deadline := time.After(time.Minute)
+		for running := true; running; {
+			select {
+			case p := <-points:
+				for _, name := range target {
+					if p.name == name {
+						countdown--
+					}
+				}
+				if countdown > 0 {
+					p.goOn()
+					continue
+				}
+				require.NoError(t, cmd.Process.Kill())
+				killed[p.name]++
+				<-exited
+				running = false
+			case err := <-exited:
+				require.NoError(t, err, "round %d: the run ended by itself", round)
+			case <-deadline:
+				_ = cmd.Process.Kill()
+				<-exited
+				t.Fatalf("round %d: %v was not reached in a minute, %d to go; killed so far: %v", round, target, countdown, killed)
+			}
+		}
+	}
+
+	require.NoError(t, hec.faults.Set(1))
+	cmd := start("--once", "--max-wait", "60s")
+	go func() {
+		for p := range points {
+			p.goOn()
+		}
+	}()
+	require.NoError(t, cmd.Wait())
+	duplicates := hec.requireAll(t, bucket.ids)
+	t.Logf("killed %d times (%v): %d records, none lost, %d sent again with the same id", kills, killed, len(bucket.ids), duplicates)
+	require.GreaterOrEqual(t, killed["committed"]+killed["before-post"], kills/5)
+	require.GreaterOrEqual(t, killed["posted"], kills/5)
+	require.GreaterOrEqual(t, killed["before-recut"], kills/5)
+}
+
+// tail is the end of a long text.
+func tail(s string) string {
+	if len(s) > 4000 {
+		return "..." + s[len(s)-4000:]
+	}
+	return s
+}
