@@ -186,3 +186,14 @@ func (f *fakeS3) list(w http.ResponseWriter, q url.Values) {
 	w.Header().Set("Content-Type", "application/xml")
 	_ = xml.NewEncoder(w).Encode(answer)
 }
+
+// faultIf answers requests for a key with an error while on is true.
+func faultIf(on *bool, status int, code, key string) func(http.ResponseWriter, *http.Request, string) bool {
+	return func(w http.ResponseWriter, _ *http.Request, asked string) bool {
+		if *on && asked == key {
+			s3Error(w, status, code)
+			return true
+		}
+		return false
+	}
+}

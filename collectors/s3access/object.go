@@ -224,7 +224,7 @@ func (b *bucketReader) readAll(ctx context.Context, out collectors.Output, objec
 func (b *bucketReader) fetch(ctx context.Context, o *object) ([]byte, error) {
 	var err error
 	for range attempts {
-		var body io.ReadCloser
+		var body *sourceBody
 		if body, err = b.open(ctx, o, 0); err != nil {
 			return nil, err // the SDK has tried again already
 		}
@@ -239,7 +239,7 @@ func (b *bucketReader) fetch(ctx context.Context, o *object) ([]byte, error) {
 }
 
 // open begins to get an object from offset on, if it is still the one listed.
-func (b *bucketReader) open(ctx context.Context, o *object, offset int64) (io.ReadCloser, error) {
+func (b *bucketReader) open(ctx context.Context, o *object, offset int64) (*sourceBody, error) {
 	in := &s3.GetObjectInput{Bucket: &b.bucket, Key: &o.key}
 	if o.etag != "" {
 		in.IfMatch = &o.etag
@@ -255,10 +255,11 @@ func (b *bucketReader) open(ctx context.Context, o *object, offset int64) (io.Re
 	if err != nil {
 		return nil, fmt.Errorf("get %s: %w", b.ref(o), explain(err, "s3:GetObject"))
 	}
-	if o.etag == "" && got.ETag != nil {
-		o.etag = *got.ETag
+	body := newSourceBody(got.Body, b.c.cfg.AWS.timeout())
+	if got.ETag != nil {
+		body.etag = *got.ETag
 	}
-	return newSourceBody(got.Body, b.c.cfg.AWS.timeout()), nil
+	return body, nil
 }
 
 // read sends the records of one object and marks it done.
@@ -369,18 +370,19 @@ func (b *bucketReader) gone(ctx context.Context, out collectors.Output, o *objec
 	}
 	// What it is now is read from its beginning.
 	fresh := *o
-	fresh.etag, fresh.at, fresh.size = "", objectPosition{}, small+1
-	d := b.document(out, &fresh)
-	d.save = nil
-	switch err := b.stream(ctx, out, d, &fresh); {
-	case status(err) == http.StatusNotFound:
+	fresh.etag, fresh.at = "", objectPosition{}
+	body, err := b.open(ctx, &fresh, 0)
+	if status(err) == http.StatusNotFound {
 		b.done(out, o)
 		return nil
-	case status(err) != 0:
-		return err
-	default:
-		return b.finish(ctx, out, d, &fresh, err)
 	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	fresh.etag = body.etag
+	d := b.document(out, &fresh)
+	return b.finish(ctx, out, d, &fresh, b.c.read(ctx, out, d, body))
 }
 
 // A sourceError is a source that failed while it was read: what follows may be
@@ -398,13 +400,14 @@ func isSourceError(err error) bool {
 // text that ends too early, and gives up on one that stands still.
 type sourceBody struct {
 	body  io.ReadCloser
+	etag  string // of what is got
 	still *time.Timer
 	limit time.Duration
 }
 
 func newSourceBody(body io.ReadCloser, limit time.Duration) *sourceBody {
 	// Closing ends a read that waits.
-	return &sourceBody{body, time.AfterFunc(limit, func() { _ = body.Close() }), limit}
+	return &sourceBody{body: body, still: time.AfterFunc(limit, func() { _ = body.Close() }), limit: limit}
 }
 
 func (s *sourceBody) Read(p []byte) (int, error) {
