@@ -357,17 +357,20 @@ func cutOddTail(s string, r *record) (version, doubt string) {
 		return "-", doubtTail
 	}
 	middle := s[1:end] // without the outer quotes
-	switch n := strings.Count(middle, `" "`); {
+	const border = `" "`
+	switch first, last := strings.Index(middle, border), strings.LastIndex(middle, border); {
 	case noReferer:
 		t.into(r)
 		r.agent = null(middle)
 		return t.version, ""
-	case n == 1:
+	case first >= 0 && first == last:
 		t.into(r)
-		referer, agent, _ := strings.Cut(middle, `" "`)
-		r.referer, r.agent = null(referer), null(agent)
+		r.referer, r.agent = null(middle[:first]), null(middle[first+len(border):])
 		return t.version, ""
-	case n == 0 && t.version == "-":
+	case first >= 0:
+		t.into(r)
+		return t.version, doubtMiddle
+	case t.version == "-":
 		// A quoted referer and an unquoted null agent, which was taken for the
 		// version id.
 		if t, ok := readTail(s[end+len(`" -`):]); ok && strings.IndexByte(middle, '"') < 0 {
@@ -375,12 +378,8 @@ func cutOddTail(s string, r *record) (version, doubt string) {
 			r.referer = null(middle)
 			return t.version, ""
 		}
-		return "-", doubtTail
-	case n == 0:
-		return "-", doubtTail
 	}
-	t.into(r)
-	return t.version, doubtMiddle
+	return "-", doubtTail
 }
 
 // agentEnd finds the quote that ends the user agent: the last one behind which
