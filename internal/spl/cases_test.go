@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
+
+	"aiwatch/internal/conf"
 )
 
 // testNow is the clock of every test that does not set its own.
@@ -110,4 +112,11 @@ func refusalOf(t testing.TB, err error) *Refusal {
 	require.Error(t, err)
 	require.True(t, errors.As(err, &r), "not a refusal: %v", err)
 	return r
+}
+
+func parseTestConf(t testing.TB, name, s string) Conf {
+	t.Helper()
+	f, err := conf.Parse(name, strings.NewReader(s))
+	require.NoError(t, err)
+	return ConfOf(f)
 }

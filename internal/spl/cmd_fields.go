@@ -147,9 +147,12 @@ func (c *fieldsCommand) need(out *fieldSet) *fieldSet {
 	}
 	if c.name == "fields" { // internal fields stay
 		for _, n := range []string{"_time", "_raw"} {
-			if out.all || out.names[n] {
+			if out.names[n] {
 				in.add(n)
 			}
+		}
+		if out.all {
+			in.add("_time", rawIfField)
 		}
 	}
 	return in
@@ -633,11 +636,8 @@ func parseMvcombine(p *parser, at place) (command, error) {
 	return &mvcombineCommand{at, f}, err
 }
 
-func (c *mvcombineCommand) need(out *fieldSet) *fieldSet {
-	in := out.clone()
-	in.add(c.field)
-	return in
-}
+// need is everything: rows are the same or not by all their fields.
+func (c *mvcombineCommand) need(*fieldSet) *fieldSet { return &fieldSet{all: true} }
 
 func (c *mvcombineCommand) open(x *execution, in *flow) (*flow, error) {
 	slot := in.sc.slot(c.field)
@@ -671,11 +671,20 @@ func (c *mvcombineCommand) open(x *execution, in *flow) (*flow, error) {
 	return flowOf(in.sc, out), nil
 }
 
-type nomvCommand struct{ mvcombineCommand }
+type nomvCommand struct {
+	place
+	field string
+}
 
 func parseNomv(p *parser, at place) (command, error) {
 	f, err := p.plainField("nomv")
-	return &nomvCommand{mvcombineCommand{at, f}}, err
+	return &nomvCommand{at, f}, err
+}
+
+func (c *nomvCommand) need(out *fieldSet) *fieldSet {
+	in := out.clone()
+	in.add(c.field)
+	return in
 }
 
 func (c *nomvCommand) open(x *execution, in *flow) (*flow, error) {

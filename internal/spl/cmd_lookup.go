@@ -109,6 +109,9 @@ func (c *lookupCommand) need(out *fieldSet) *fieldSet {
 }
 
 func (c *lookupCommand) check(x *execution) error {
+	if x.written[tableName(c.table)] {
+		return nil
+	}
 	_, err := c.resolve(x)
 	return err
 }
@@ -286,6 +289,9 @@ func (c *inputlookupCommand) generates() {}
 func (c *inputlookupCommand) need(out *fieldSet) *fieldSet { return out }
 
 func (c *inputlookupCommand) check(x *execution) error {
+	if x.written[tableName(c.table)] {
+		return nil
+	}
 	_, problem := x.engine.lookupByName(c.table)
 	if problem != "" {
 		return x.refuse(c.tableAt, "%s", problem)
@@ -406,6 +412,10 @@ func (c *outputlookupCommand) check(x *execution) error {
 	if c.keyField != "" && (l == nil || !l.kv) {
 		return x.refuse(c.pos, "outputlookup: key_field is for KV store lookups, %q is none", c.table)
 	}
+	if x.written == nil {
+		x.written = map[string]bool{}
+	}
+	x.written[tableName(c.table)] = true
 	return nil
 }
 

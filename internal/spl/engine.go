@@ -205,7 +205,8 @@ type execution struct {
 	steps    int
 	warnings []string
 	depth    int
-	wanted   *fieldSet // what is read of the generating command that opens
+	written  map[string]bool // tables that an outputlookup before makes, while checking
+	wanted   *fieldSet       // what is read of the generating command that opens
 }
 
 func (x *execution) refuse(at int, format string, args ...any) error {

@@ -408,6 +408,10 @@ func (s *Store) meta(what byte, id uint32) Value {
 	return dataText(s.raw.get(id))
 }
 
+// rawIfField asks for _raw of the events of which it is a field; _raw itself
+// also gives the line that a flat row was read from.
+const rawIfField = "_raw?"
+
 func (s *Store) loaders(sc *schema, want *fieldSet) []loader {
 	var out []loader
 	meta := func(name string, what byte) {
@@ -422,7 +426,7 @@ func (s *Store) loaders(sc *schema, want *fieldSet) []loader {
 	switch {
 	case want.names["_raw"]:
 		meta("_raw", 'r')
-	case want.all:
+	case want.all || want.names[rawIfField]:
 		meta("_raw", 'w')
 	}
 	names := slices.Clone(s.names)
