@@ -53,6 +53,7 @@ type position struct {
 const (
 	packedFlag = 1 << iota // gzip
 	doneFlag               // read to its end at this size
+	waitFlag               // read to its last, incomplete line at this size
 )
 
 var formatCodes = []Format{Auto, ServerAccess, Cloudtrail, Versitygw}
@@ -190,7 +191,7 @@ func (l *local) file(ctx context.Context, out collectors.Output, f logFile, p po
 	size, mtime := f.info.Size(), f.info.ModTime().UnixNano()
 	idle := now.Sub(f.info.ModTime()) > settled
 	unchanged := known && p.size == size && p.mtime == mtime
-	if unchanged && (p.flags&doneFlag != 0 || !idle) {
+	if unchanged && (p.flags&doneFlag != 0 || p.flags&waitFlag != 0 && !idle) {
 		if p.seen != today {
 			p.seen = today
 			out.Put(statePosition+f.id, p.encode())
@@ -218,7 +219,7 @@ func (l *local) file(ctx context.Context, out collectors.Output, f logFile, p po
 		d.format = l.c.cfg.Format
 	}
 	p.seen, p.size, p.mtime = today, size, mtime
-	p.flags &^= doneFlag
+	p.flags &^= doneFlag | waitFlag
 	if p.headLen < fingerprinted && p.headLen < size {
 		p.headLen = min(size, fingerprinted)
 		if p.head, err = fingerprint(f.path, p.headLen); err != nil {
@@ -261,6 +262,7 @@ func (l *local) file(ctx context.Context, out collectors.Output, f logFile, p po
 			return err
 		}
 	case errors.Is(err, errIncomplete):
+		p.flags |= waitFlag
 	case err != nil:
 		return fmt.Errorf("read log %s: %w", f.path, err)
 	default:
