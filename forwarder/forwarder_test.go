@@ -177,3 +177,7 @@ func TestEventsArriveOnceWithAndWithoutAcknowledgement(t *testing.T) {
 		})
 	}
 }
+
+func contextWithDeadline(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
+}

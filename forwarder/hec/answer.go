@@ -263,7 +263,7 @@ func (a *answer) foreignFix() string {
 // told says what was seen.
 func (a *answer) told(base string) string {
 	if a.reply != nil {
-		return fmt.Sprintf("%s answered code %d (%s)", base, *a.reply.Code, a.words())
+		return fmt.Sprintf("%s answered HTTP %d, code %d (%s)", base, a.status, *a.reply.Code, a.words())
 	}
 	kind := "an answer that is not HEC's"
 	switch {
