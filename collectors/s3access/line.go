@@ -373,10 +373,12 @@ func cutOddTail(s string, r *record) (version, doubt string) {
 	case t.version == "-":
 		// A quoted referer and an unquoted null agent, which was taken for the
 		// version id.
-		if t, ok := readTail(s[end+len(`" -`):]); ok && strings.IndexByte(middle, '"') < 0 {
-			t.into(r)
-			r.referer = null(middle)
-			return t.version, ""
+		if after, ok := strings.CutPrefix(s[end:], `" -`); ok && strings.IndexByte(middle, '"') < 0 {
+			if t, ok := readTail(after); ok {
+				t.into(r)
+				r.referer = null(middle)
+				return t.version, ""
+			}
 		}
 	}
 	return "-", doubtTail
@@ -541,13 +543,15 @@ func isOperation(s string) bool {
 			return false
 		}
 	}
+	dot := true // a word has to follow
 	for i := range len(rest) {
 		c := rest[i]
-		if c >= 0x80 || !(idChars[c] || c == '.') {
+		if !idChars[c] && (c != '.' || dot) {
 			return false
 		}
+		dot = c == '.'
 	}
-	return true
+	return !dot
 }
 
 // locate sets key and asset id. The log writes a key URL-encoded twice, but once
