@@ -26,7 +26,9 @@ func (p *program) checkCommand() *cli.Command {
 		Usage: "try the configuration, each source and the destination, and say what to do",
 		Description: "Reads the configuration, reaches each source and the destination as a run would,\n" +
 			"and looks at the state. Each line says what was found, and with it what to do\n" +
-			"about it. Nothing is read through, sent or changed.\n\n" +
+			"about it. No source is read through and no state is changed; the destination gets\n" +
+			"one line of sourcetype aiwatch:check for each index, for nothing less shows that\n" +
+			"events arrive.\n\n" +
 			"Ends with 2 when a setting is wrong, 69 when a source or the destination can't\n" +
 			"be reached, 74 when the state can't be used, 75 when another run holds it.",
 		Flags: []cli.Flag{confFlag, stateFlag, inputFlag, jsonFlag},
@@ -165,4 +167,3 @@ func (r *checkReport) raise(code int) {
 		r.code = code
 	}
 }
-

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"aiwatch/collectors"
+	"aiwatch/forwarder"
 )
 
 // serveHealth serves /metrics for Prometheus and /ready for whoever decides
@@ -62,10 +63,19 @@ func (r *run) unready() (problems []string) {
 			problems = append(problems, s.Name+" is "+s.State)
 		}
 	}
-	if r.delivery("").Held > 0 {
+	if len(r.status().Held) > 0 {
 		problems = append(problems, "events are held: a setting of the destination is wrong")
 	}
 	return problems
+}
+
+// status is how the delivery is, empty when that can't be found out.
+func (r *run) status() forwarder.Status {
+	s, err := r.forwarder.Status(context.Background())
+	if err != nil {
+		r.log.Error("find out what waits", "error", err)
+	}
+	return s
 }
 
 // exporter tells Prometheus how inputs and delivery are.
@@ -76,21 +86,22 @@ type metric struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
 	input func(collectors.Status) float64
-	all   func(*run) float64
+	queue func(forwarder.Status, time.Time) float64
+	count func(*forwarder.Metrics) int64
 }
 
 var inputLabel = []string{"input"}
 
-func gauge(name, help string, all func(*run) float64) metric {
-	return metric{prometheus.NewDesc("aiwatch_"+name, help, nil, nil), prometheus.GaugeValue, nil, all}
+func waiting(name, help string, value func(s forwarder.Status, now time.Time) float64) metric {
+	return metric{desc: prometheus.NewDesc("aiwatch_"+name, help, nil, nil), kind: prometheus.GaugeValue, queue: value}
 }
 
-func counter(name, help string, all func(*run) float64) metric {
-	return metric{prometheus.NewDesc("aiwatch_"+name, help, nil, nil), prometheus.CounterValue, nil, all}
+func delivered(name, help string, value func(*forwarder.Metrics) int64) metric {
+	return metric{desc: prometheus.NewDesc("aiwatch_"+name, help, nil, nil), kind: prometheus.CounterValue, count: value}
 }
 
 func perInput(kind prometheus.ValueType, name, help string, value func(collectors.Status) float64) metric {
-	return metric{prometheus.NewDesc("aiwatch_"+name, help, inputLabel, nil), kind, value, nil}
+	return metric{desc: prometheus.NewDesc("aiwatch_"+name, help, inputLabel, nil), kind: kind, input: value}
 }
 
 func epochSeconds(t time.Time) float64 {
@@ -102,20 +113,32 @@ func epochSeconds(t time.Time) float64 {
 
 // metrics are made once and never changed.
 var metrics = []metric{
-	gauge("queue_events", "Events that wait for delivery.", func(r *run) float64 { return float64(r.queue.Depth().Events) }),
-	gauge("queue_bytes", "Compressed bytes that wait for delivery.", func(r *run) float64 { return float64(r.delivery("").QueueBytes) }),
-	gauge("queue_oldest_seconds", "Age of the oldest batch that waits.", func(r *run) float64 { return r.delivery("").Oldest.Seconds() }),
-	gauge("dead_letters", "Events that the destination refused for good.", func(r *run) float64 { return float64(r.delivery("").DeadLetters) }),
-	gauge("held_events", "Events that wait because a setting is wrong.", func(r *run) float64 { return float64(r.delivery("").Held) }),
-	counter("committed_events_total", "Events put into the queue.", func(r *run) float64 { return float64(r.forwarder.Metrics().Committed.Load()) }),
-	counter("sent_events_total", "Events that the destination took.", func(r *run) float64 { return float64(r.forwarder.Metrics().Sent.Load()) }),
-	counter("confirmed_events_total", "Events that the destination confirmed.", func(r *run) float64 { return float64(r.forwarder.Metrics().Confirmed.Load()) }),
-	counter("resent_events_total", "Events sent again because no confirmation came.", func(r *run) float64 { return float64(r.forwarder.Metrics().Resent.Load()) }),
-	counter("refused_events_total", "Events put to the dead letters.", func(r *run) float64 { return float64(r.forwarder.Metrics().Refused.Load()) }),
-	counter("retried_bodies_total", "Bodies that were not taken and are tried again.", func(r *run) float64 { return float64(r.forwarder.Metrics().Retries.Load()) }),
-	counter("recut_bodies_total", "Bodies that were cut anew.", func(r *run) float64 { return float64(r.forwarder.Metrics().Recuts.Load()) }),
-	counter("sent_bytes_total", "Compressed bytes handed to the destination.", func(r *run) float64 { return float64(r.forwarder.Metrics().Bytes.Load()) }),
-	counter("lost_events_total", "Events in batches that could not be read back.", func(r *run) float64 { return float64(r.forwarder.Metrics().Lost.Load()) }),
+	waiting("queue_events", "Events that wait for delivery.", func(s forwarder.Status, _ time.Time) float64 { return float64(s.Waiting.Events) }),
+	waiting("queue_bytes", "Compressed bytes that wait for delivery.", func(s forwarder.Status, _ time.Time) float64 { return float64(s.Waiting.Bytes) }),
+	waiting("queue_file_bytes", "Size of the queue's file.", func(s forwarder.Status, _ time.Time) float64 { return float64(s.FileBytes) }),
+	waiting("queue_oldest_seconds", "Age of the oldest batch that waits.", func(s forwarder.Status, now time.Time) float64 {
+		if s.Oldest.IsZero() {
+			return 0
+		}
+		return max(0, now.Sub(s.Oldest).Seconds())
+	}),
+	waiting("unconfirmed_events", "Events that were sent and are not confirmed.", func(s forwarder.Status, _ time.Time) float64 { return float64(s.Unconfirmed) }),
+	waiting("dead_letters", "Events that the destination refused for good.", func(s forwarder.Status, _ time.Time) float64 { return float64(s.DeadLetters) }),
+	waiting("held_events", "Events that wait because a setting is wrong.", func(s forwarder.Status, _ time.Time) (n float64) {
+		for _, in := range s.Inputs {
+			n += float64(in.Held)
+		}
+		return n
+	}),
+	delivered("committed_events_total", "Events put into the queue.", func(m *forwarder.Metrics) int64 { return m.Committed.Load() }),
+	delivered("sent_events_total", "Events that the destination took.", func(m *forwarder.Metrics) int64 { return m.Sent.Load() }),
+	delivered("confirmed_events_total", "Events that the destination confirmed.", func(m *forwarder.Metrics) int64 { return m.Confirmed.Load() }),
+	delivered("resent_events_total", "Events sent again because no confirmation came.", func(m *forwarder.Metrics) int64 { return m.Resent.Load() }),
+	delivered("refused_events_total", "Events put to the dead letters.", func(m *forwarder.Metrics) int64 { return m.Refused.Load() }),
+	delivered("retried_bodies_total", "Bodies that were not taken and are tried again.", func(m *forwarder.Metrics) int64 { return m.Retries.Load() }),
+	delivered("recut_bodies_total", "Bodies that were cut anew.", func(m *forwarder.Metrics) int64 { return m.Recuts.Load() }),
+	delivered("sent_bytes_total", "Compressed bytes handed to the destination.", func(m *forwarder.Metrics) int64 { return m.Bytes.Load() }),
+	delivered("lost_events_total", "Events in batches that could not be read back.", func(m *forwarder.Metrics) int64 { return m.Lost.Load() }),
 	perInput(prometheus.CounterValue, "input_records_total", "Records read.", func(s collectors.Status) float64 { return float64(s.Records) }),
 	perInput(prometheus.CounterValue, "input_events_total", "Events committed.", func(s collectors.Status) float64 { return float64(s.Events) }),
 	perInput(prometheus.GaugeValue, "input_last_success_timestamp_seconds", "When a poll last ended well.", func(s collectors.Status) float64 { return epochSeconds(s.LastSuccess) }),
@@ -137,14 +160,17 @@ func (e *exporter) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect reads the metrics.
 func (e *exporter) Collect(ch chan<- prometheus.Metric) {
-	statuses := e.run.runner.Statuses()
+	inputs, delivery, now := e.run.runner.Statuses(), e.run.status(), e.run.program.now()
 	for _, m := range metrics {
-		if m.all != nil {
-			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.all(e.run))
-			continue
-		}
-		for _, s := range statuses {
-			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.input(s), s.Name)
+		switch {
+		case m.queue != nil:
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.queue(delivery, now))
+		case m.count != nil:
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, float64(m.count(e.run.forwarder.Metrics())))
+		default:
+			for _, s := range inputs {
+				ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.input(s), s.Name)
+			}
 		}
 	}
 }

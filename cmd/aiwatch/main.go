@@ -81,8 +81,13 @@ func (p *program) commands() []*cli.Command {
 		p.runCommand(),
 		p.collectCommand(),
 		p.checkCommand(),
+		p.statusCommand(),
+		p.queueCommand(),
+		p.deadletterCommand(),
 		p.receiveCommand(),
 		p.inspectCommand(),
 		p.schemaCommand(),
+		p.credentialsCommand(),
+		p.modinputCommand(),
 	}
 }

@@ -101,15 +101,17 @@ func (p *program) newRun(ctx context.Context, config *conf.Config, inputs []*con
 		return nil, stateError(err)
 	}
 	hec := config.One("hec")
+	r := &run{program: p, log: log, queue: q, runner: &collectors.Runner{}}
 	f, err := forwarder.New(forwarder.Options{
-		Queue: q, Destination: destination, Host: host, Log: log, Trace: trace,
+		Collecting: func() any { return r.runner.Statuses() },
+		Queue:      q, Destination: destination, Host: host, Log: log, Trace: trace,
 		BatchBytes: int(hec.Size("batch_bytes")), Linger: hec.Duration("linger"), GzipLevel: hec.Int("gzip_level"),
 	})
 	if err != nil {
 		return nil, errors.Join(exitWith(exitUsage, err), q.Close())
 	}
 	health := config.One("health")
-	r := &run{program: p, log: log, queue: q, forwarder: f, listen: health.String("listen")}
+	r.forwarder, r.listen = f, health.String("listen")
 	r.runner = &collectors.Runner{
 		Clock: collectors.SystemClock{}, Log: log, Host: host, Version: version, Collector: q.Collector(),
 		Heartbeat: health.Duration("interval"), Delivery: r.delivery,
@@ -148,9 +150,19 @@ func (r *run) input(ctx context.Context, b *inputBuilder, s *conf.Settings, fall
 	}, nil
 }
 
-// delivery is what heartbeats tell of the queue.
-func (r *run) delivery(string) collectors.Delivery {
-	return collectors.Delivery{QueueBytes: r.queue.Depth().Bytes}
+// delivery is what heartbeats tell of the way of an input's events.
+func (r *run) delivery(input string) collectors.Delivery {
+	s, err := r.forwarder.Status(context.Background())
+	if err != nil {
+		r.log.Error("find out what waits", "error", err)
+		return collectors.Delivery{}
+	}
+	in := s.Input(input)
+	d := collectors.Delivery{QueueBytes: in.Bytes, DeadLetters: in.DeadLetters, Held: in.Held}
+	if !in.Oldest.IsZero() {
+		d.Oldest = r.program.now().Sub(in.Oldest)
+	}
+	return d
 }
 
 // forEver collects and delivers until ctx is done, then drains.
@@ -226,6 +238,13 @@ func (r *run) deliverWhile(ctx context.Context, work func(context.Context) error
 	defer cancel()
 	g, beside := errgroup.WithContext(beside)
 	g.Go(func() error { return r.forwarder.Run(beside) })
+	g.Go(func() error {
+		// Collecting goes on without it: the path of a socket may be too long.
+		if err := r.forwarder.ServeControl(beside); err != nil {
+			r.log.Warn("aiwatch status can't ask this run", "error", err)
+		}
+		return nil
+	})
 	g.Go(func() error {
 		r.program.showProgress(beside, r.log, func() measure {
 			return measureOf(r.runner.Statuses(), int64(r.queue.Depth().Events))
