@@ -69,7 +69,7 @@ func (c *Collector) accessLine(out collectors.Output, l *logLine) error {
 	}
 	if r != nil && act.operation == "repo.pushed" {
 		p := push{At: req.at.UnixMilli(), Principal: req.user, Src: ev.Src, Agent: req.agent}
-		if err := r.rememberPush(out, p, ev.ID); err != nil {
+		if err := r.rememberPush(out, p, l); err != nil {
 			return err
 		}
 	}

@@ -59,7 +59,6 @@ var hardenings = []hardening{
 	{Config: "log.showSignature=false", Why: "no gpg is started"},
 	{Config: "log.mailmap=false", Why: "a .mailmap launders no names"},
 	{Config: "log.showRoot=true", Why: "the first commit has a diff too"},
-	{Config: "protocol.version=2", Why: "only the references that are asked for are listed"},
 }
 
 // gitRunner starts git in one mirror.
@@ -79,6 +78,13 @@ type gitRunner struct {
 func (g *gitRunner) with(env ...string) *gitRunner {
 	c := *g
 	c.env = append(append([]string(nil), g.env...), env...)
+	return &c
+}
+
+// set returns a runner with more configuration.
+func (g *gitRunner) set(config ...string) *gitRunner {
+	c := *g
+	c.config = append(append([]string(nil), g.config...), config...)
 	return &c
 }
 

@@ -32,6 +32,7 @@ type teller struct {
 	old       map[string]refState
 	changes   []*refChange
 	joins     joins
+	spent     []string // keys of pushes that can be forgotten
 	meta      *meta
 
 	target    string // names the difference

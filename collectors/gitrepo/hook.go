@@ -98,7 +98,7 @@ func (c *Collector) tellPush(out collectors.Output, l *logLine, repo string, at 
 		// first of them.
 		kept := p
 		kept.Updates = p.Updates[:min(len(p.Updates), 500)]
-		if err := r.rememberPush(out, kept, lineID(l)); err != nil {
+		if err := r.rememberPush(out, kept, l); err != nil {
 			return err
 		}
 	}

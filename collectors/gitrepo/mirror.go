@@ -146,7 +146,9 @@ func (m *mirror) watched(name string) bool {
 func (m *mirror) list(ctx context.Context) (refs, replacements []ref, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
-	out, err := m.git.output(ctx, nil, maxListing, "ls-remote", "--refs", "--quiet", "--end-of-options", "origin")
+	// The first version of the protocol lists references by a GET alone, so that
+	// looking for changes is no fetch in the server's access log.
+	out, err := m.git.set("protocol.version=0").output(ctx, nil, maxListing, "ls-remote", "--refs", "--quiet", "--end-of-options", "origin")
 	if err != nil {
 		return nil, nil, err
 	}

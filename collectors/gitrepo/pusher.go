@@ -21,6 +21,8 @@ type push struct {
 	// Updates are the references that it moved, where the log tells them (a hook,
 	// a webhook); otherwise it may have moved any.
 	Updates []update `json:"updates,omitempty"`
+
+	key string // of its state
 }
 
 type update struct {
@@ -36,13 +38,14 @@ const (
 	maxPushes = 2000
 )
 
-// rememberPush keeps a push until the change that it made is seen.
-func (r *repository) rememberPush(out collectors.Output, p push, id event.ID) error {
+// rememberPush keeps a push until the change that it made is seen. Pushes of one
+// moment stay in the order of their lines.
+func (r *repository) rememberPush(out collectors.Output, p push, l *logLine) error {
 	b, err := json.Marshal(p)
 	if err != nil {
 		return err
 	}
-	out.Put(fmt.Sprintf("%spush/%015d%s", r.key, max(p.At, 0), id), b)
+	out.Put(fmt.Sprintf("%spush/%015d/%015d/%s", r.key, max(p.At, 0), l.offset, lineID(l)), b)
 	return nil
 }
 
@@ -64,12 +67,10 @@ type joins map[string]credit
 // person count as one. Otherwise they are candidates.
 func (r *repository) joins(t *teller) (joins, error) {
 	var pushes []*push
-	var keys []string
 	err := t.out.Range(r.key+"push/", func(key string, value []byte) error {
-		p := &push{}
+		p := &push{key: key}
 		if json.Unmarshal(value, p) == nil {
 			pushes = append(pushes, p)
-			keys = append(keys, key)
 		}
 		return nil
 	})
@@ -81,7 +82,7 @@ func (r *repository) joins(t *teller) (joins, error) {
 	var inWindow []*push
 	for i, p := range pushes {
 		if p.At < from || i < len(pushes)-maxPushes {
-			t.out.Delete(keys[i])
+			t.spent = append(t.spent, p.key)
 			continue
 		}
 		if p.At <= until {
@@ -96,11 +97,15 @@ func (r *repository) joins(t *teller) (joins, error) {
 		}
 		if steps := chain(inWindow, c); len(steps) > 0 {
 			found[c.name] = creditOf(steps)
+			t.spendAll(steps)
 			continue
 		}
 		vague = append(vague, c)
 	}
 	inWindow = slices.DeleteFunc(inWindow, func(p *push) bool { return len(p.Updates) > 0 })
+	if len(vague) > 0 {
+		t.spendAll(inWindow)
+	}
 	for _, c := range vague {
 		switch {
 		case len(inWindow) == 1 && len(vague) == 1:
@@ -110,6 +115,15 @@ func (r *repository) joins(t *teller) (joins, error) {
 		}
 	}
 	return found, nil
+}
+
+// spendAll notes that pushes were joined: they explain nothing else. They are
+// forgotten when all is told, because a process that is killed before that joins
+// them again.
+func (t *teller) spendAll(pushes []*push) {
+	for _, p := range pushes {
+		t.spent = append(t.spent, p.key)
+	}
 }
 
 // chain returns the pushes that lead a reference from its old value to its new

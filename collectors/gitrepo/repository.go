@@ -302,6 +302,9 @@ func (r *repository) tell(ctx context.Context, out collectors.Output) error {
 	}
 	r.saveMeta(out, m)
 	out.Delete(r.key + "progress")
+	for _, key := range t.spent {
+		out.Delete(key)
+	}
 	if err := out.Checkpoint(); err != nil {
 		return err
 	}

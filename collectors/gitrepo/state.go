@@ -18,7 +18,7 @@ import (
 //	kept/<ms><oid>  a tip that was dropped and is still in the mirror
 //	progress        how far the telling of one difference is
 //	pick/<path>     what the pickle at a path imported, for content behind LFS
-//	push/<ms><id>   a push from a log that no change was joined to yet
+//	push/<ms>/...   a push from a log that no change was joined to yet
 //
 // It grows with what the repository has, not with its history.
 
