@@ -150,10 +150,11 @@ func (p *parser) aggregate(cmd string) (aggregate, error) {
 
 // byFields parses BY and its fields, if they come next.
 func (p *parser) byFields(cmd string) ([]string, error) {
+	p.space()
+	at := p.pos
 	if !p.acceptWord("BY") {
 		return nil, nil
 	}
-	at := p.pos
 	names, err := p.fields(cmd + ": BY")
 	if err != nil {
 		return nil, err
