@@ -85,6 +85,7 @@ func (p *program) commands() []*cli.Command {
 		p.queueCommand(),
 		p.deadletterCommand(),
 		p.receiveCommand(),
+		p.demoCommand(),
 		p.inspectCommand(),
 		p.schemaCommand(),
 		p.credentialsCommand(),

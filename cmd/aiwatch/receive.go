@@ -230,8 +230,8 @@ func (p *program) printReceiveSummary(s hecserver.CounterStats, asJSON bool) {
 }
 
 func writeReceiveSummary(w io.Writer, s hecserver.CounterStats) {
-	fmt.Fprintf(w, "received %d events: %d distinct, %d duplicates, %d changed on the way, %d without event_id\n",
-		s.Events, s.Distinct, s.Duplicates, s.Conflicts, s.WithoutID)
+	fmt.Fprintf(w, "received %d events: %d distinct, %d sent twice, %d told twice, %d changed on the way, %d without event_id\n",
+		s.Events, s.Distinct, s.Duplicates, s.Repeats, s.Conflicts, s.WithoutID)
 	fmt.Fprintf(w, "seq: %d missing, %d given to two events\n", s.SeqMissing, s.SeqDoubles)
 	for _, stream := range s.Streams {
 		fmt.Fprintf(w, "  %q %q: %d to %d, %d missing\n", stream.Collector, stream.Source, stream.First, stream.Last, stream.Missing)

@@ -168,7 +168,7 @@ func TestReceiveSpeaksToPeople(t *testing.T) {
 	require.Equal(t, `listening on http://127.0.0.1:8088/services/collector
 token t
 control c
-received 5 events: 3 distinct, 1 duplicates, 1 changed on the way, 0 without event_id
+received 5 events: 3 distinct, 1 sent twice, 0 told twice, 1 changed on the way, 0 without event_id
 seq: 2 missing, 1 given to two events
   "0badcafe" "aiwatch_s3://\x1b[31m": 1 to 5, 2 missing
 `, out.String())

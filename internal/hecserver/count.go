@@ -10,13 +10,14 @@ import (
 )
 
 // Counter is a Sink that keeps no event but what is needed to say whether any
-// was lost, doubled or changed: per event_id how often it came and a hash of its
-// bytes, per collector and input which seq were seen. It takes about 64 bytes of
-// memory an event.
+// was lost, doubled or changed: per event_id how often it came, its number and a
+// hash of its bytes, per collector and input which seq were seen. It takes about
+// 80 bytes of memory an event.
 type Counter struct {
 	mu      sync.Mutex
 	seed    maphash.Seed
 	seen    map[eventID]sighting
+	repeats map[repeat]uint64 // hash
 	streams map[streamKey]*stream
 	stats   CounterStats
 }
@@ -25,8 +26,18 @@ type Counter struct {
 type eventID [16]byte
 
 type sighting struct {
-	hash  uint64 // of time and event, as first seen
-	times uint32
+	hash   uint64 // of time and event, as first seen
+	seq    uint64 // as first seen
+	stream *stream
+	times  uint32
+}
+
+// repeat is an event under another number than the one it was first seen with:
+// its source told it twice.
+type repeat struct {
+	id     eventID
+	stream *stream
+	seq    uint64
 }
 
 type streamKey struct{ collector, source string }
@@ -48,8 +59,9 @@ type Span struct {
 type CounterStats struct {
 	Events     uint64   `json:"events"`      // all that came
 	Distinct   uint64   `json:"distinct"`    // different event_ids
-	Duplicates uint64   `json:"duplicates"`  // came again with the same time and bytes
-	Conflicts  uint64   `json:"conflicts"`   // came again with other time or bytes
+	Duplicates uint64   `json:"duplicates"`  // came again with the same number, time and bytes: sent twice
+	Repeats    uint64   `json:"repeats"`     // came again under a number of their own: told twice by the source
+	Conflicts  uint64   `json:"conflicts"`   // came again with the same number and other time or bytes
 	WithoutID  uint64   `json:"without_id"`  // events that are not aiwatch's
 	SeqMissing uint64   `json:"seq_missing"` // numbers between the first and the last of a stream that never came
 	SeqDoubles uint64   `json:"seq_doubles"` // numbers that came with two different event_ids
@@ -74,6 +86,7 @@ func NewCounter() *Counter {
 	return &Counter{
 		seed:    maphash.MakeSeed(),
 		seen:    make(map[eventID]sighting),
+		repeats: make(map[repeat]uint64),
 		streams: make(map[streamKey]*stream),
 	}
 }
@@ -90,31 +103,48 @@ func (c *Counter) Index(events []Received) error {
 			c.stats.WithoutID++
 			continue
 		}
-		id := idOf(e.ID)
-		hash := c.hash(e)
-		was, again := c.seen[id]
-		switch {
-		case !again:
-			was.hash = hash
-			c.stats.Distinct++
-		case was.hash == hash:
-			c.stats.Duplicates++
-		default:
-			c.stats.Conflicts++
+		var in *stream // nil for an event without a number
+		if e.HasSeq && e.Collector != nil {
+			if last == nil || last.key.collector != string(e.Collector) || last.key.source != string(unquoted(orEmpty(e.Source))) {
+				last = c.stream(e)
+			}
+			in = last
 		}
-		was.times++
-		c.seen[id] = was
-		if again || !e.HasSeq || e.Collector == nil {
-			continue
-		}
-		if last == nil || last.key.collector != string(e.Collector) || last.key.source != string(unquoted(orEmpty(e.Source))) {
-			last = c.stream(e)
-		}
-		if !last.add(e.Seq) {
+		if c.sight(idOf(e.ID), in, e.Seq, c.hash(e)) && in != nil && !in.add(e.Seq) {
 			c.stats.SeqDoubles++
 		}
 	}
 	return nil
+}
+
+// sight notes an event and reports whether its number is one that this event
+// did not have before.
+func (c *Counter) sight(id eventID, in *stream, seq, hash uint64) bool {
+	was, again := c.seen[id]
+	was.times++
+	if !again {
+		was.hash, was.seq, was.stream = hash, seq, in
+	}
+	c.seen[id] = was
+	first := was.hash
+	switch {
+	case !again:
+		c.stats.Distinct++
+		return true
+	case in != was.stream || seq != was.seq:
+		key := repeat{id, in, seq}
+		if first, again = c.repeats[key]; !again {
+			c.repeats[key] = hash
+			c.stats.Repeats++
+			return true
+		}
+	}
+	if hash == first {
+		c.stats.Duplicates++
+	} else {
+		c.stats.Conflicts++
+	}
+	return false
 }
 
 func (c *Counter) hash(e *Received) uint64 {

@@ -75,6 +75,20 @@ func TestCounterTellsDuplicatesFromConflicts(t *testing.T) {
 	}, c.Stats())
 }
 
+// S3 delivers some records twice. Each telling is an event with a number of its
+// own under one event_id, and each may be sent twice as well.
+func TestCounterTellsRepeatsFromDuplicates(t *testing.T) {
+	c := NewCounter()
+	require.NoError(t, c.Index([]Received{
+		event("c", "s", 1, "aa", ""), event("c", "s", 2, "aa", ""), event("c", "s", 2, "aa", ""), event("c", "s", 1, "aa", ""),
+		event("c", "s", 2, "aa", `,"x":1`), event("d", "s", 1, "aa", ""),
+		event("c", "s", 3, "bb", ""), event("c", "s", 3, "aa", ""), // one number for two events
+	}))
+	got := c.Stats()
+	got.Streams = nil
+	require.Equal(t, CounterStats{Events: 8, Distinct: 2, Repeats: 3, Duplicates: 2, Conflicts: 1, SeqDoubles: 1}, got)
+}
+
 func TestCounterFindsHolesAndDoubles(t *testing.T) {
 	c := NewCounter()
 	require.NoError(t, c.Index([]Received{
