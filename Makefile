@@ -36,6 +36,10 @@ help: ## list the targets
 build: ## build dist/aiwatch
 	CGO_ENABLED=0 go build -trimpath -o dist/aiwatch ./cmd/aiwatch
 
+.PHONY: package
+package: ## build the Splunk add-on's archive, bill of materials and checksums into dist/
+	go run ./internal/packaging/build dist
+
 CHECKS := format vet staticcheck generated tidy house vulnerabilities
 
 .PHONY: check $(CHECKS) linters

@@ -1,0 +1,29 @@
+// Command build makes the packages of the repository in which it is run:
+//
+//	go run ./internal/packaging/build [DIST]
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"aiwatch/internal/packaging"
+)
+
+func main() {
+	log.SetFlags(0)
+	dist := "dist"
+	if len(os.Args) > 1 {
+		dist = os.Args[1]
+	}
+	names, err := packaging.Build(context.Background(), ".", dist)
+	if err != nil {
+		log.Fatal("package: ", err)
+	}
+	for _, name := range names {
+		fmt.Println(filepath.Join(dist, name))
+	}
+}
