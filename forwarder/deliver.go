@@ -193,8 +193,8 @@ func (f *Forwarder) landed(p *parcel) {
 // send hands a batch to the destination and settles what becomes of it.
 func (f *Forwarder) send(ctx context.Context, p *parcel) {
 	defer f.landed(p)
-	data, err := f.queue.Body(p.Header, f.buffers.get())
-	defer func() { f.buffers.put(data) }()
+	data, err := f.queue.Body(p.Header, f.packed.get())
+	defer func() { f.packed.put(data) }()
 	switch {
 	case errors.Is(err, queue.ErrUnreadable):
 		f.unreadable(p, err)

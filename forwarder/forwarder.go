@@ -86,7 +86,8 @@ type Forwarder struct {
 	collecting  func() any
 	batchBytes  int
 	packer      *packer
-	buffers     buffers
+	buffers     buffers // of encoded events
+	packed      buffers // of compressed bodies
 	metrics     Metrics
 	wake        chan struct{} // something may be sent
 	running     atomic.Bool
@@ -135,7 +136,8 @@ func New(o Options) (*Forwarder, error) {
 		streams: map[string]*Stream{}, lanes: map[string]*lane{}, busy: map[uint64]*parcel{}, suspects: map[uint64]int{},
 	}
 	f.caps.limit.Store(int64(f.batchBytes))
-	f.buffers.size = f.batchBytes + f.batchBytes/4
+	f.buffers.size = groupBodies*f.batchBytes + f.batchBytes/4
+	f.packed.size = f.batchBytes / 4
 	if f.clock == nil {
 		f.clock = systemClock{}
 	}
@@ -455,7 +457,7 @@ func (b *buffers) get() []byte {
 }
 
 func (b *buffers) put(buf []byte) {
-	if cap(buf) >= b.size/8 && cap(buf) <= 4*b.size {
+	if cap(buf) >= b.size && cap(buf) <= 4*b.size {
 		b.pool.Put(&buf)
 	}
 }

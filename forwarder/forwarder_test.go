@@ -84,6 +84,9 @@ func start(t *testing.T, dir string, o rigOptions) *rig {
 		}
 		o.hec.AckInterval = max(o.hec.AckInterval, 5*time.Millisecond)
 		o.hec.Log = log
+		if o.hec.RetryMin == 0 {
+			o.hec.RetryMin = 5 * time.Millisecond
+		}
 		d, err := hec.New(o.hec)
 		require.NoError(t, err)
 		o.forwarder.Destination = d

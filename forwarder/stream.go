@@ -206,13 +206,23 @@ func (s *Stream) Checkpoint() error {
 
 func (s *Stream) checkpoint() error {
 	limit := s.f.bodyLimit()
+	// fits says whether the group may stay open. While another one is being
+	// committed it may hold several bodies: a slow disk then has fewer, larger
+	// transactions.
+	fits := func() bool {
+		size := len(s.open.raw) + s.open.size
+		return size <= limit || s.busy != nil && size <= groupBodies*limit
+	}
 	// What was checkpointed before goes first, so that bodies end at checkpoints.
-	if err := s.await(func() bool { return !s.marked() || len(s.open.raw)+s.open.size <= limit }, s.handOver); err != nil {
+	if err := s.await(func() bool { return !s.marked() || fits() }, s.handOver); err != nil {
 		return err
 	}
 	s.takeMark()
-	return s.await(func() bool { return len(s.open.raw)+s.open.size < limit }, s.handOver)
+	return s.await(fits, s.handOver)
 }
+
+// groupBodies is how many bodies are committed at once, at most.
+const groupBodies = 2
 
 // await returns when enough is true. As long as it is not, act is done whenever
 // nothing is being committed. S.mu is held but for the waits, which end with the
@@ -500,7 +510,7 @@ func (s *Stream) commit(g *group) error {
 	begin, first := 0, g.first
 	for _, c := range g.cuts {
 		raw := g.raw[begin:c.end]
-		bodies = append(bodies, s.f.packer.pack(s.f.buffers.get(), raw))
+		bodies = append(bodies, s.f.packer.pack(s.f.packed.get(), raw))
 		headers = append(headers, queue.Header{
 			ID: s.f.queue.NewID(), Index: s.encoder.index, Input: s.name, Created: s.f.clock.Now(),
 			Events: int(c.last - first + 1), First: first, Last: c.last, Raw: len(raw),
@@ -528,7 +538,7 @@ func (s *Stream) commit(g *group) error {
 		})
 	})
 	for _, b := range bodies {
-		s.f.buffers.put(b)
+		s.f.packed.put(b)
 	}
 	if err != nil {
 		return fmt.Errorf("commit events of %s: %w", s.name, err)

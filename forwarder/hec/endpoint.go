@@ -28,9 +28,9 @@ func newEndpoint(d *Destination, base string) *endpoint {
 	return &endpoint{d: d, base: base, channel: newChannel()}
 }
 
-// Pauses of an endpoint that failed, each twice the one before.
 const (
-	ejectMin = time.Second
+	// ejectMax is the longest pause of an endpoint that failed; each is twice the
+	// one before.
 	ejectMax = time.Minute
 	// ejectSetting is for one that is set up wrongly while others are not.
 	ejectSetting = 5 * time.Minute
@@ -135,7 +135,7 @@ func (e *endpoint) eject(now time.Time, atLeast time.Duration, reason string) {
 	if now.Before(e.until) && now.Add(atLeast).Before(e.until) {
 		return // a request that was sent before it failed
 	}
-	pause := min(ejectMin<<min(e.failures, 10), ejectMax)
+	pause := min(e.d.config.RetryMin<<min(e.failures, 10), ejectMax)
 	pause += rand.N(pause / 4) // so that many forwarders do not come back at once
 	if e.failures == 0 || e.reason != reason {
 		e.d.log.Warn("an endpoint is left alone for a while", "endpoint", e.base, "reason", reason)

@@ -57,6 +57,9 @@ type Config struct {
 	// 10 s; AckTimeout how long one may take, 0 is 5 min. RenewAfter is how long
 	// connections are used, 0 is 5 min.
 	AckInterval, AckTimeout, RenewAfter time.Duration
+	// RetryMin is how long an endpoint that failed is left alone at first; 0 is
+	// 1 s.
+	RetryMin time.Duration
 
 	Clock forwarder.Clock // the machine's when nil
 	Log   *slog.Logger
@@ -67,6 +70,7 @@ const (
 	defaultAckInterval = 10 * time.Second
 	defaultAckTimeout  = 5 * time.Minute
 	defaultRenewAfter  = 5 * time.Minute
+	defaultRetryMin    = time.Second
 	// idleTimeout is below Splunk's busyKeepAliveIdleTimeout of 12 s, so that no
 	// request goes into a connection that is just being closed.
 	idleTimeout = 10 * time.Second
@@ -111,7 +115,7 @@ func New(config Config) (*Destination, error) {
 		usual time.Duration
 	}{
 		{&config.Timeout, defaultTimeout}, {&config.AckInterval, defaultAckInterval},
-		{&config.AckTimeout, defaultAckTimeout}, {&config.RenewAfter, defaultRenewAfter},
+		{&config.AckTimeout, defaultAckTimeout}, {&config.RenewAfter, defaultRenewAfter}, {&config.RetryMin, defaultRetryMin},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.usual
