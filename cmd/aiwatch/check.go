@@ -60,10 +60,11 @@ func (p *program) checkCommand() *cli.Command {
 }
 
 func (p *program) checkInputs(ctx context.Context, config *conf.Config, inputs []*conf.Settings, report *checkReport) error {
-	b, err := p.inputBuilder(config, p.logger(config))
+	b, done, err := p.dryInputBuilder(config, p.logger(config))
 	if err != nil {
 		return err
 	}
+	defer done()
 	for _, s := range inputs {
 		collector, err := b.collector(ctx, s)
 		if err != nil {

@@ -36,10 +36,11 @@ func (p *program) collectCommand() *cli.Command {
 				return exitWith(exitUsage, err)
 			}
 			log := p.logger(config)
-			b, err := p.inputBuilder(config, log)
+			b, done, err := p.dryInputBuilder(config, log)
 			if err != nil {
 				return err
 			}
+			defer done()
 			collector, err := b.collector(c.Context, settings)
 			if err != nil {
 				return err

@@ -2,10 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 
 	"aiwatch/collectors"
+	"aiwatch/collectors/gitrepo"
 	"aiwatch/collectors/identity"
 	"aiwatch/collectors/s3access"
 	"aiwatch/internal/conf"
@@ -48,15 +53,40 @@ func sharedRules(config *conf.Config) (*rules, error) {
 type inputBuilder struct {
 	program *program
 	rules   *rules
+	state   string // the folder in which mirrors of repositories are kept
 	log     *slog.Logger
 }
 
-func (p *program) inputBuilder(config *conf.Config, log *slog.Logger) (*inputBuilder, error) {
+// inputBuilder returns the builder for a run over the state folder.
+func (p *program) inputBuilder(config *conf.Config, state string, log *slog.Logger) (*inputBuilder, error) {
 	shared, err := sharedRules(config)
 	if err != nil {
 		return nil, err
 	}
-	return &inputBuilder{program: p, rules: shared, log: log}, nil
+	state, err = filepath.Abs(state)
+	if err != nil {
+		return nil, fmt.Errorf("find the state folder: %w", err)
+	}
+	return &inputBuilder{program: p, rules: shared, state: state, log: log}, nil
+}
+
+// dryInputBuilder returns a builder for collectors that must leave nothing
+// behind. Done removes what they made.
+func (p *program) dryInputBuilder(config *conf.Config, log *slog.Logger) (b *inputBuilder, done func(), err error) {
+	scratch, err := os.MkdirTemp("", "aiwatch-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a folder for a dry run: %w", err)
+	}
+	done = func() {
+		if err := os.RemoveAll(scratch); err != nil {
+			log.Warn("what a dry run made is left behind", "folder", scratch, "error", err)
+		}
+	}
+	if b, err = p.inputBuilder(config, scratch, log); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return b, done, nil
 }
 
 // collector makes the collector of one input. What a setting forbids ends the
@@ -71,6 +101,8 @@ func (b *inputBuilder) collector(ctx context.Context, s *conf.Settings) (collect
 	switch s.Kind() {
 	case "aiwatch_s3":
 		c, err = b.s3(ctx, s, log)
+	case "aiwatch_git":
+		c, err = b.git(ctx, s, log)
 	default:
 		err = fmt.Errorf("[%s]: this version has no collector for it", s.Stanza())
 	}
@@ -104,6 +136,34 @@ func (b *inputBuilder) s3(ctx context.Context, s *conf.Settings, log *slog.Logge
 	})
 }
 
+func (b *inputBuilder) git(ctx context.Context, s *conf.Settings, log *slog.Logger) (collectors.Collector, error) {
+	password, err := s.Secret(ctx, "password")
+	if err != nil {
+		return nil, err
+	}
+	token, err := s.Secret(ctx, "token")
+	if err != nil {
+		return nil, err
+	}
+	// The stanza's name is a user's text and no name of a folder.
+	sum := sha256.Sum256([]byte(s.Stanza()))
+	return gitrepo.New(gitrepo.Config{
+		Name: s.Stanza(), URLs: s.List("url"), Instance: s.String("instance"), Root: s.String("root"),
+		Username: s.String("username"), Password: password.Reveal(), Token: token.Reveal(),
+		SSHKeyFile: s.String("ssh_key_file"), KnownHostsFile: s.String("known_hosts_file"),
+		CAFile: s.String("ca_file"), ClientCertFile: s.String("client_cert_file"), ClientKeyFile: s.String("client_key_file"),
+		Proxy: s.String("proxy"), InsecureSkipVerify: s.Bool("insecure_skip_verify"),
+		ProtectedRefs: s.List("protected_refs"), AllowedSignersFile: s.String("allowed_signers_file"), OpenPGPKeysFile: s.String("openpgp_keys_file"),
+		BlobBudget: s.Size("blob_budget"), LFSBudget: s.Size("lfs_budget"), LFSURL: s.String("lfs_url"),
+		DiskBudget: s.Size("disk_budget"), FetchTimeout: s.Duration("fetch_timeout"),
+		PullRequests: s.Bool("pull_requests"), BackfillDays: s.Int("backfill"),
+		AccessLog: s.String("access_log"), AuditLog: s.String("audit_log"), HookLog: s.String("hook_log"),
+		TrustLogs: s.String("trust") == "authenticated", TrustedProxies: s.Networks("trusted_proxies"),
+		Dir: filepath.Join(b.state, "git", hex.EncodeToString(sum[:8])), Identity: b.rules.identity.Resolve,
+		Now: b.program.now, Log: log,
+	})
+}
+
 // fingerprint names the source that an input reads. The state of an input
 // belongs to its stanza and this: positions in one source mean nothing in
 // another.
@@ -114,6 +174,7 @@ func fingerprint(s *conf.Settings) string {
 	case "aiwatch_mlflow":
 		return "url=" + s.String("url")
 	default:
-		return ""
+		// Each repository of a Git input keeps its own positions.
+		return "root=" + s.String("root") + " instance=" + s.String("instance")
 	}
 }

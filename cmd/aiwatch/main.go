@@ -84,11 +84,13 @@ func (p *program) commands() []*cli.Command {
 		p.statusCommand(),
 		p.queueCommand(),
 		p.deadletterCommand(),
+		p.splCommand(),
 		p.receiveCommand(),
 		p.demoCommand(),
 		p.inspectCommand(),
 		p.schemaCommand(),
 		p.credentialsCommand(),
 		p.modinputCommand(),
+		p.gitHookCommand(),
 	}
 }

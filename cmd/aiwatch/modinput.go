@@ -183,10 +183,11 @@ func (m *modular) try(ctx context.Context, request *modinput.Request) error {
 			return err
 		}
 	}
-	b, err := m.program.inputBuilder(config, m.log)
+	b, done, err := m.program.dryInputBuilder(config, m.log)
 	if err != nil {
 		return err
 	}
+	defer done()
 	collector, err := b.collector(ctx, input)
 	if err != nil {
 		return err
@@ -278,7 +279,7 @@ func splunkdGone(err error) bool {
 
 // put puts queue, forwarder and the one input together.
 func (m *modular) put(ctx context.Context, input *conf.Settings, config *conf.Config, state string, destination forwarder.Destination, fallback string) (*run, error) {
-	b, err := m.program.inputBuilder(config, m.log)
+	b, err := m.program.inputBuilder(config, state, m.log)
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ type run struct {
 
 // newRun puts a run together. It opens the state, and so holds it.
 func (p *program) newRun(ctx context.Context, config *conf.Config, inputs []*conf.Settings, state string, log *slog.Logger) (*run, error) {
-	b, err := p.inputBuilder(config, log)
+	b, err := p.inputBuilder(config, state, log)
 	if err != nil {
 		return nil, err
 	}
