@@ -86,18 +86,23 @@ func newestMeta(file io.ReaderAt, size int64) (newest boltMeta, err error) {
 func parseMeta(b []byte) (boltMeta, bool) {
 	flags := binary.NativeEndian.Uint16(b[8:])
 	b = b[pageHeader:]
-	sum := fnv.New64a()
-	_, _ = sum.Write(b[:metaSize-8])
 	ok := flags&metaPage != 0 &&
 		binary.NativeEndian.Uint32(b) == boltMagic &&
 		binary.NativeEndian.Uint32(b[4:]) == boltVersion &&
-		binary.NativeEndian.Uint64(b[56:]) == sum.Sum64()
+		binary.NativeEndian.Uint64(b[56:]) == fnvSum(b[:56])
 	return boltMeta{
 		pageSize: int(binary.NativeEndian.Uint32(b[8:])),
 		root:     binary.NativeEndian.Uint64(b[16:]),
 		pages:    binary.NativeEndian.Uint64(b[40:]),
 		txid:     binary.NativeEndian.Uint64(b[48:]),
 	}, ok
+}
+
+// fnvSum is the checksum of a meta page.
+func fnvSum(b []byte) uint64 {
+	sum := fnv.New64a()
+	_, _ = sum.Write(b)
+	return sum.Sum64()
 }
 
 // tree checks the page and what is below it. Its keys are not below low and,
