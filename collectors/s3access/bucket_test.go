@@ -254,7 +254,7 @@ func TestKilledAnywhereTheSameEventsCome(t *testing.T) {
 	require.Len(t, want, 4511)
 
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for range 10 {
+	for range rounds(t) {
 		out := &killedSink{sink: newSink()}
 		for {
 			out.left = 1 + rnd.IntN(12)
@@ -338,7 +338,7 @@ func TestLargeObjectInBoundedMemory(t *testing.T) {
 	f, cfg := newFakeS3(t)
 	cfg.Start.At = now.Add(-24 * time.Hour)
 	chunk := lines(0, 2000, now.Add(-time.Hour))
-	times := 200 // 130 MB
+	times := 20 * rounds(t) // 130 MB with 10 rounds, 2 GB with 160
 	f.objects["2026-11-23-09-00-00-AAAAAAAAAAAAAAAA"] = fakeObject{
 		size: int64(len(chunk) * times), modified: now,
 		open: func() io.Reader { return &repeated{chunk: chunk} },

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -21,6 +22,18 @@ var update = flag.Bool("update", false, "write the golden files anew")
 var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 func clock() time.Time { return now }
+
+// rounds is how often a randomised test repeats itself.
+func rounds(t testing.TB) int {
+	t.Helper()
+	text := os.Getenv("AIWATCH_ROUNDS")
+	if text == "" {
+		return 10
+	}
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err)
+	return n
+}
 
 // collector makes a collector whose clock stands still.
 func collector(t testing.TB, cfg Config) *Collector {

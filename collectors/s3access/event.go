@@ -54,7 +54,7 @@ func (t *translator) resolve(requester string, ours bool) *person {
 	}
 	p := &person{}
 	p.user, p.typ, p.confidence = t.cfg.Identity.Resolve(requester)
-	if p.typ == event.S3UserType(requester) || p.typ == "unknown" {
+	if p.typ == event.S3UserType(requester) {
 		p.typ = "" // what the add-on computes
 	}
 	switch {

@@ -166,7 +166,7 @@ func TestLocalFilesKilledAnywhere(t *testing.T) {
 	want := withoutSeq(whole.envelopes)
 	require.Equal(t, 2101, len(want))
 	r := rand.New(rand.NewPCG(5, 6))
-	for range 10 {
+	for range rounds(t) {
 		out := &killedSink{sink: newSink()}
 		for {
 			out.left = 1 + r.IntN(6)

@@ -106,6 +106,9 @@ func (c *Collector) readText(ctx context.Context, out collectors.Output, d *docu
 			}
 			return gzipError(err)
 		}
+		if !d.whole && len(head) < chunkSize && bytes.IndexByte(head, '\n') < 0 && !isJSON(head) {
+			return errIncomplete // half a line tells too little
+		}
 		d.format = formatOf(head)
 	}
 	if d.format == Cloudtrail {
@@ -118,8 +121,7 @@ func (c *Collector) readText(ctx context.Context, out collectors.Output, d *docu
 // whole document: a line that a caller forged further down must not be read by
 // the rules of a log that can't be forged.
 func formatOf(head []byte) Format {
-	head = bytes.TrimLeft(head, " \t\r\n\ufeff")
-	if len(head) > 0 && (head[0] == '{' || head[0] == '[') {
+	if isJSON(head) {
 		return Cloudtrail
 	}
 	line, _, _ := bytes.Cut(head, []byte("\n"))
@@ -132,6 +134,11 @@ func formatOf(head []byte) Format {
 		return Versitygw
 	}
 	return ServerAccess
+}
+
+func isJSON(head []byte) bool {
+	head = bytes.TrimLeft(head, " \t\r\n\ufeff")
+	return len(head) > 0 && (head[0] == '{' || head[0] == '[')
 }
 
 func (c *Collector) readLines(ctx context.Context, out collectors.Output, d *document, lines *lineReader) error {
