@@ -102,7 +102,8 @@ func licenceTexts(parts []*debug.Module) ([]byte, error) {
 			return nil, fmt.Errorf("%s %s has no licence in %s", m.Path, m.Version, dir)
 		}
 		for _, name := range slices.Sorted(maps.Keys(texts)) {
-			fmt.Fprintf(&b, "\n%s\n%s %s: %s\n%[1]s\n\n%s\n", strings.Repeat("=", 78), m.Path, m.Version, name, strings.TrimSpace(texts[name]))
+			rule := strings.Repeat("=", 78)
+			fmt.Fprintf(&b, "\n%s\n%s %s: %s\n%s\n\n%s\n", rule, m.Path, m.Version, name, rule, strings.TrimSpace(texts[name]))
 		}
 	}
 	return b.Bytes(), nil

@@ -1,0 +1,225 @@
+package packaging_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"aiwatch/internal/conf"
+	"aiwatch/internal/modinput"
+	"aiwatch/internal/packaging"
+)
+
+// root is the repository.
+const root = "../.."
+
+// The tests here look at what Splunk's own inspection does not see.
+
+func addon(t *testing.T) *packaging.Package {
+	t.Helper()
+	p, err := packaging.Addon(root, t.TempDir())
+	require.NoError(t, err)
+	return p
+}
+
+// repository tells whether a file is the repository's, not built.
+func repository(f packaging.File) bool { return strings.HasPrefix(f.Source, root) }
+
+// TestEveryFileIsListed: what lies in the add-on's folders is shipped, and
+// nothing else is.
+func TestEveryFileIsListed(t *testing.T) {
+	var listed, there []string
+	for _, f := range addon(t).Files {
+		folder, _, nested := strings.Cut(f.Path, "/")
+		if nested && !strings.HasPrefix(folder, "linux_") {
+			listed = append(listed, f.Path)
+		}
+	}
+	for _, folder := range []string{"README", "bin", "default", "metadata", "static"} {
+		require.NoError(t, filepath.WalkDir(filepath.Join(root, folder), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				there = append(there, filepath.ToSlash(strings.TrimPrefix(path, root+"/")))
+			}
+			return err
+		}))
+	}
+	slices.Sort(listed)
+	slices.Sort(there)
+	require.Equal(t, there, listed)
+}
+
+// TestText: no byte order mark, no CRLF, no merge marker, a line break at the
+// end.
+func TestText(t *testing.T) {
+	for _, f := range addon(t).Files {
+		if !repository(f) || strings.HasSuffix(f.Path, ".png") {
+			continue
+		}
+		text, err := os.ReadFile(f.Source)
+		require.NoError(t, err)
+		require.NotContains(t, string(text), "\r", f.Path)
+		require.False(t, bytes.HasPrefix(text, []byte("\xef\xbb\xbf")), f.Path)
+		require.True(t, bytes.HasSuffix(text, []byte("\n")), f.Path)
+		for _, marker := range []string{"<<<<<<< ", ">>>>>>> ", "\n=======\n"} {
+			require.NotContains(t, string(text), marker, f.Path)
+		}
+	}
+}
+
+// known are the keys that the add-on's conf files may have, by file; * stands
+// for the rest of a word. AppInspect takes any key.
+var known = map[string][]string{
+	"app.conf":        {"is_configured", "state", "build", "id", "check_for_updates", "name", "version", "author", "description", "is_visible", "label", "reload.aiwatch"},
+	"eventtypes.conf": {"search"},
+	"inputs.conf":     {"start_by_shell", "interval", "sourcetype"},
+	"props.conf":      {"KV_MODE", "SHOULD_LINEMERGE", "LINE_BREAKER", "TRUNCATE", "DATETIME_CONFIG", "ANNOTATE_PUNCT", "FIELDALIAS-*", "EVAL-*"},
+	"server.conf":     {"conf_replication_include.aiwatch"},
+	"tags.conf":       {"change", "account", "audit", "data", "access"},
+}
+
+func TestConfFiles(t *testing.T) {
+	for _, f := range addon(t).Files {
+		if !repository(f) || !strings.HasSuffix(f.Path, ".conf") {
+			continue
+		}
+		file := parse(t, f.Source)
+		for _, stanza := range file.Stanzas {
+			require.NotEqual(t, "default", stanza.Name, f.Path)
+			for _, value := range stanza.Values {
+				require.NotEmpty(t, value.Text, "%s: %s", f.Path, value.Key)
+				require.True(t, slices.ContainsFunc(known[filepath.Base(f.Path)], func(key string) bool {
+					prefix, many := strings.CutSuffix(key, "*")
+					return key == value.Key || many && strings.HasPrefix(value.Key, prefix)
+				}), "%s has the unknown key %s", f.Path, value.Key)
+			}
+		}
+	}
+}
+
+func parse(t *testing.T, path string) *conf.File {
+	t.Helper()
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	file, err := conf.Parse(path, f)
+	require.NoError(t, err)
+	return file
+}
+
+func value(t *testing.T, file, stanza, key string) string {
+	t.Helper()
+	s := parse(t, filepath.Join(root, "default", file)).Stanza(stanza)
+	require.NotNil(t, s, "%s has no [%s]", file, stanza)
+	v, ok := s.Get(key)
+	require.True(t, ok, "%s [%s] has no %s", file, stanza, key)
+	return v.Text
+}
+
+func TestIdentity(t *testing.T) {
+	p := addon(t)
+	require.Equal(t, "TA-aiwatch", p.ID)
+	require.Equal(t, p.ID, value(t, "app.conf", "id", "name"))
+	require.Equal(t, p.Version, value(t, "app.conf", "id", "version"))
+	require.Equal(t, "0", value(t, "app.conf", "package", "check_for_updates"))
+	require.Equal(t, "0", value(t, "app.conf", "install", "is_configured"))
+}
+
+// TestTagsHaveEventtypes: a tag on an event type that does not exist is on
+// nothing.
+func TestTagsHaveEventtypes(t *testing.T) {
+	types := parse(t, filepath.Join(root, "default/eventtypes.conf"))
+	for _, stanza := range parse(t, filepath.Join(root, "default/tags.conf")).Stanzas {
+		name, ok := strings.CutPrefix(stanza.Name, "eventtype=")
+		require.True(t, ok, stanza.Name)
+		require.NotNil(t, types.Stanza(name), name)
+		for _, v := range stanza.Values {
+			require.Equal(t, "enabled", v.Text)
+		}
+	}
+}
+
+func TestLaunchers(t *testing.T) {
+	var first []byte
+	for _, k := range conf.Kinds() {
+		if !k.IsInput() {
+			continue
+		}
+		path := filepath.Join(root, "bin", k.Name)
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.Equal(t, fs.FileMode(0o755), info.Mode().Perm(), "%s can't be run from the repository", path)
+		if first == nil {
+			first = text
+		}
+		require.Equal(t, string(first), string(text), "launchers differ in nothing but their names")
+		for _, platform := range packaging.Platforms {
+			require.Contains(t, string(text), "platform="+platform.Folder)
+		}
+	}
+}
+
+// TestForms: a form's fields are arguments of the scheme, or what every input of
+// Splunk has; a form takes names of secrets in storage/passwords alone; and
+// what can be set without a secret's file can be set in the form.
+func TestForms(t *testing.T) {
+	type field struct {
+		Name     string  `xml:"name,attr"`
+		Type     string  `xml:"type,attr"`
+		Label    string  `xml:"label,attr"`
+		Elements []field `xml:"element"`
+	}
+	for _, k := range conf.Kinds() {
+		if !k.IsInput() {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root, "default/data/ui/manager", k.Name+".xml"))
+		require.NoError(t, err)
+		var form struct {
+			XMLName  xml.Name `xml:"endpoint"`
+			Base     string   `xml:"base,attr"`
+			Header   string   `xml:"header"`
+			Elements []field  `xml:"elements>element"`
+		}
+		require.NoError(t, xml.Unmarshal(text, &form))
+		require.Equal(t, "data/inputs/"+k.Name, form.Base)
+		require.Equal(t, modinput.Title(k), form.Header)
+		shown := map[string]bool{}
+		var visit func([]field)
+		visit = func(fields []field) {
+			for _, f := range fields {
+				if f.Type == "fieldset" {
+					visit(f.Elements)
+					continue
+				}
+				require.False(t, shown[f.Name], "%s twice", f.Name)
+				require.NotEmpty(t, f.Label, f.Name)
+				shown[f.Name] = true
+			}
+		}
+		visit(form.Elements)
+		for _, builtin := range []string{"name", "interval", "index"} {
+			require.True(t, shown[builtin], builtin)
+			delete(shown, builtin)
+		}
+		for _, a := range modinput.Arguments(k) {
+			wanted := !a.Secret || strings.HasSuffix(a.Key, "_credential")
+			require.Equal(t, wanted, shown[a.Key], a.Key)
+			delete(shown, a.Key)
+		}
+		require.Empty(t, shown, "fields that the scheme does not know")
+	}
+}
+
+func sorted(list []string) []string {
+	slices.Sort(list)
+	return list
+}

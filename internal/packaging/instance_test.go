@@ -1,0 +1,260 @@
+//go:build unix
+
+package packaging_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"aiwatch/internal/event"
+	"aiwatch/internal/splunkdsim"
+)
+
+// install installs the built add-on in a Splunk that is none.
+func install(t *testing.T) (*splunkdsim.Instance, *splunkdsim.REST) {
+	t.Helper()
+	rest := splunkdsim.StartREST(t, splunkdsim.RESTOptions{})
+	return splunkdsim.Install(t, rest, archive(t)), rest
+}
+
+// record is one line of an S3 server access log.
+func record(n int) string {
+	at := time.Date(2026, 11, 6, 0, 0, n, 0, time.UTC)
+	return fmt.Sprintf("owner models [%s] 8.8.8.8 arn:aws:iam::123456789012:user/eve REQ%08d REST.GET.OBJECT fraud/model.safetensors "+
+		"\"GET /models/fraud/model.safetensors HTTP/1.1\" 200 - 113 113 7 6 \"-\" \"aws-cli\" - hostid SigV4 ECDHE AuthHeader models.s3.amazonaws.com TLSv1.2 - -\n",
+		at.Format("02/Jan/2006:15:04:05 -0700"), n)
+}
+
+// logFile writes n records where the inputs' user can read them.
+func logFile(t *testing.T, i *splunkdsim.Instance, n int) string {
+	t.Helper()
+	path := filepath.Join(i.Home, "access.log")
+	appendTo(t, path, 0, n)
+	return path
+}
+
+func appendTo(t *testing.T, path string, from, to int) {
+	t.Helper()
+	var b bytes.Buffer
+	for n := from; n < to; n++ {
+		b.WriteString(record(n))
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	require.NoError(t, err)
+	_, err = f.Write(b.Bytes())
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+}
+
+func isAccess(e splunkdsim.Event) bool { return e.Sourcetype == event.SourcetypeS3 }
+
+// requests returns which requests the events tell of, each as often as it came.
+func requests(t *testing.T, events []splunkdsim.Event) []string {
+	t.Helper()
+	var ids []string
+	for _, e := range events {
+		if !isAccess(e) {
+			continue
+		}
+		var data struct {
+			RequestID string `json:"request_id"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(e.Data), &data))
+		ids = append(ids, data.RequestID)
+	}
+	return ids
+}
+
+func wanted(n int) []string {
+	var ids []string
+	for i := range n {
+		ids = append(ids, fmt.Sprintf("REQ%08d", i))
+	}
+	return ids
+}
+
+func TestSchemesOfTheArchive(t *testing.T) {
+	i, _ := install(t)
+	schemes := i.Schemes()
+	require.ElementsMatch(t, []string{"aiwatch_git", "aiwatch_mlflow", "aiwatch_s3"}, schemes)
+	for _, scheme := range schemes {
+		require.Contains(t, string(i.Scheme(scheme)), "<use_external_validation>true</use_external_validation>")
+	}
+}
+
+func TestValidationOfTheArchive(t *testing.T) {
+	i, rest := install(t)
+	log := logFile(t, i, 1)
+	require.Empty(t, i.Validate("aiwatch_s3", "prod", map[string]string{"path": log, "interval": "300"}))
+	require.Contains(t, i.Validate("aiwatch_s3", "prod", map[string]string{"path": log + ".absent"}), "absent")
+	require.Contains(t, i.Validate("aiwatch_s3", "prod", map[string]string{"path": log, "foramt": "auto"}), "format")
+
+	// The secret comes from splunkd, whose certificate is its own authority's.
+	params := map[string]string{
+		"bucket": "logs-b", "endpoint": "http://127.0.0.1:1", "region": "us-east-1", "timeout": "1s",
+		"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key_credential": "aws",
+	}
+	require.Contains(t, i.Validate("aiwatch_s3", "prod", params), "no such entry")
+	rest.Put("aiwatch", "aws", "the-aws-secret")
+	message := i.Validate("aiwatch_s3", "prod", params)
+	require.NotEmpty(t, message)
+	require.NotContains(t, message, "no such entry")
+	require.NotContains(t, message, "the-aws-secret")
+}
+
+// TestInputOfTheArchive: an input stays, sends what comes, ends when it is told
+// to, and the next run goes on.
+func TestInputOfTheArchive(t *testing.T) {
+	i, _ := install(t)
+	log := logFile(t, i, 5)
+	params := map[string]string{"path": log, "interval": "1"}
+
+	first := i.Start("aiwatch_s3", "prod", params)
+	first.WaitFor(5, isAccess)
+	appendTo(t, log, 5, 8)
+	first.WaitFor(8, isAccess)
+	require.False(t, first.Terminate(), "SIGTERM is enough")
+	whole, code := first.Wait()
+	require.True(t, whole)
+	require.Zero(t, code, first.Log())
+	require.Equal(t, wanted(8), requests(t, first.Events()))
+	for _, e := range first.Events() {
+		require.Equal(t, "aiwatch_s3://prod", e.Source)
+		require.Empty(t, e.Index, "splunkd knows the index of the stanza")
+		if isAccess(e) {
+			seconds, err := strconv.ParseFloat(e.Time, 64)
+			require.NoError(t, err)
+			require.Equal(t, 2026, time.Unix(int64(seconds), 0).UTC().Year())
+		}
+	}
+
+	appendTo(t, log, 8, 10)
+	second := i.Start("aiwatch_s3", "prod", params)
+	second.WaitFor(2, isAccess)
+	require.False(t, second.Terminate())
+	require.Equal(t, wanted(10)[8:], requests(t, second.Events()))
+
+	// Another input of the scheme has a state of its own.
+	other := i.Start("aiwatch_s3", "PROD", params)
+	other.WaitFor(10, isAccess)
+	require.False(t, other.Terminate())
+}
+
+// TestCronIsOnePass: with a cron expression the process ends after its pass.
+func TestCronIsOnePass(t *testing.T) {
+	i, _ := install(t)
+	in := i.Start("aiwatch_s3", "prod", map[string]string{"path": logFile(t, i, 3), "interval": "*/5 * * * *"})
+	whole, code := in.Wait()
+	require.True(t, whole)
+	require.Zero(t, code, in.Log())
+	require.Equal(t, wanted(3), requests(t, in.Events()))
+}
+
+// TestClosedPipeEndsTheInput: splunkd is gone, nothing was read, nothing is lost.
+func TestClosedPipeEndsTheInput(t *testing.T) {
+	i, _ := install(t)
+	log := logFile(t, i, 3)
+	params := map[string]string{"path": log, "interval": "1"}
+	first := i.Start("aiwatch_s3", "prod", params)
+	first.WaitFor(3, isAccess)
+	first.ClosePipe()
+	_, code := first.Wait()
+	require.Zero(t, code, first.Log())
+	require.Contains(t, strings.Join(first.Log(), "\n"), "splunkd has closed the pipe")
+	second := i.Start("aiwatch_s3", "prod", params)
+	second.WaitFor(1, func(e splunkdsim.Event) bool { return e.Sourcetype == event.SourcetypeHealth })
+	require.False(t, second.Terminate())
+	seen := append(requests(t, first.Events()), requests(t, second.Events())...)
+	slices.Sort(seen)
+	require.Equal(t, wanted(3), slices.Compact(seen))
+}
+
+// rounds is how often a killing test kills.
+func rounds(t *testing.T) int {
+	t.Helper()
+	n, err := strconv.Atoi(os.Getenv("AIWATCH_ROUNDS"))
+	if err != nil {
+		return 10
+	}
+	return n
+}
+
+// TestKilledAnywhere: killed at random moments, the inputs together tell every
+// record, and what they tell twice has the same id.
+func TestKilledAnywhere(t *testing.T) {
+	i, _ := install(t)
+	log := logFile(t, i, 0)
+	params := map[string]string{"path": log, "interval": "1"}
+	const each = 400
+	var all []splunkdsim.Event
+	n := rounds(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for round := range n {
+		appendTo(t, log, round*each, (round+1)*each)
+		in := i.Start("aiwatch_s3", "prod", params)
+		if random.IntN(3) > 0 {
+			in.WaitFor(1+random.IntN(each), isAccess)
+		}
+		in.Kill()
+		all = append(all, in.Events()...)
+	}
+	last := i.Start("aiwatch_s3", "prod", map[string]string{"path": log, "interval": "0 0 1 1 *"})
+	whole, code := last.Wait()
+	require.True(t, whole)
+	require.Zero(t, code, last.Log())
+	all = append(all, last.Events()...)
+
+	ids := map[string]string{} // event_id by request
+	for _, e := range all {
+		if !isAccess(e) {
+			continue
+		}
+		var data struct {
+			RequestID string `json:"request_id"`
+			EventID   string `json:"event_id"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(e.Data), &data))
+		if before := ids[data.RequestID]; before != "" {
+			require.Equal(t, before, data.EventID)
+		}
+		ids[data.RequestID] = data.EventID
+	}
+	require.Len(t, ids, n*each)
+}
+
+// TestUpgrade: the archive is unpacked over the one that ran; local/ stays, and
+// no event is lost or told anew.
+func TestUpgrade(t *testing.T) {
+	i, _ := install(t)
+	log := logFile(t, i, 3)
+	params := map[string]string{"path": log, "interval": "1"}
+	local := filepath.Join(i.App, "local", "aiwatch.conf")
+	require.NoError(t, os.MkdirAll(filepath.Dir(local), 0o755))
+	require.NoError(t, os.WriteFile(local, []byte("[log]\nlevel = debug\n"), 0o644))
+
+	before := i.Start("aiwatch_s3", "prod", params)
+	before.WaitFor(3, isAccess)
+	require.False(t, before.Terminate())
+	i.Upgrade(archive(t))
+	kept, err := os.ReadFile(local)
+	require.NoError(t, err)
+	require.Equal(t, "[log]\nlevel = debug\n", string(kept))
+	appendTo(t, log, 3, 5)
+	after := i.Start("aiwatch_s3", "prod", params)
+	after.WaitFor(2, isAccess)
+	require.False(t, after.Terminate())
+	require.Equal(t, wanted(5), requests(t, append(before.Events(), after.Events()...)))
+}

@@ -1,0 +1,179 @@
+package packaging_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"debug/elf"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"aiwatch/internal/packaging"
+)
+
+var dist struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// built builds the packages once for all tests.
+func built(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds the programs of all platforms")
+	}
+	dist.once.Do(func() {
+		if dist.dir, dist.err = os.MkdirTemp("", "aiwatch-dist-"); dist.err == nil {
+			_, dist.err = packaging.Build(t.Context(), root, dist.dir)
+		}
+	})
+	require.NoError(t, dist.err)
+	return dist.dir
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dist.dir != "" {
+		_ = os.RemoveAll(dist.dir)
+	}
+	os.Exit(code)
+}
+
+func archive(t *testing.T) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(built(t), "TA-aiwatch-*.tar.gz"))
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	return found[0]
+}
+
+// entries returns the archive's entries and the contents of its files.
+func entries(t *testing.T) (headers []*tar.Header, contents map[string][]byte) {
+	t.Helper()
+	f, err := os.Open(archive(t))
+	require.NoError(t, err)
+	defer f.Close()
+	unzipped, err := gzip.NewReader(f)
+	require.NoError(t, err)
+	contents = map[string][]byte{}
+	for r := tar.NewReader(unzipped); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return headers, contents
+		}
+		require.NoError(t, err)
+		headers = append(headers, h)
+		contents[h.Name], err = io.ReadAll(r)
+		require.NoError(t, err)
+	}
+}
+
+func TestArchive(t *testing.T) {
+	headers, contents := entries(t)
+	var files []string
+	for _, h := range headers {
+		require.True(t, h.Name == "TA-aiwatch/" || strings.HasPrefix(h.Name, "TA-aiwatch/"), h.Name)
+		require.Zero(t, h.Uid)
+		require.Zero(t, h.Gid)
+		require.Empty(t, h.Uname)
+		require.Equal(t, 2026, h.ModTime.UTC().Year())
+		want := int64(0o644)
+		if h.Typeflag == tar.TypeDir || path.Base(path.Dir(h.Name)) == "bin" {
+			want = 0o755
+		}
+		require.Equal(t, want, h.Mode, h.Name)
+		for _, part := range strings.Split(h.Name, "/") {
+			require.False(t, strings.HasPrefix(part, "."), h.Name)
+		}
+		if h.Typeflag != tar.TypeDir {
+			require.Equal(t, byte(tar.TypeReg), h.Typeflag)
+			files = append(files, strings.TrimPrefix(h.Name, "TA-aiwatch/"))
+		}
+	}
+	require.True(t, slices.IsSorted(files), files)
+	for _, name := range []string{"go.mod", "Makefile", "local", "app.manifest"} {
+		require.NotContains(t, files, name)
+	}
+	for folder, machine := range map[string]elf.Machine{"linux_x86_64": elf.EM_X86_64, "linux_arm64": elf.EM_AARCH64} {
+		program, err := elf.NewFile(bytes.NewReader(contents["TA-aiwatch/"+folder+"/bin/aiwatch"]))
+		require.NoError(t, err, folder)
+		require.Equal(t, machine, program.Machine)
+		require.Equal(t, elf.ET_EXEC, program.Type, "a position-independent program is another file type to Splunk's inspection")
+		for _, segment := range program.Progs {
+			require.NotEqual(t, elf.PT_INTERP, segment.Type, "%s is not static", folder)
+		}
+	}
+	licences := string(contents["TA-aiwatch/THIRD-PARTY-LICENSES"])
+	for _, words := range []string{"go.etcd.io/bbolt", "stdlib", "Redistributions in binary form", "Permission is hereby granted", "Apache License"} {
+		require.Contains(t, licences, words)
+	}
+}
+
+// TestNothingOfThisMachine: no path of where it was built is in the package.
+func TestNothingOfThisMachine(t *testing.T) {
+	here, err := filepath.Abs(root)
+	require.NoError(t, err)
+	home, err := os.UserHomeDir()
+	require.NoError(t, err)
+	_, contents := entries(t)
+	for name, content := range contents {
+		for _, dir := range []string{here + "/", home + "/"} {
+			require.False(t, bytes.Contains(content, []byte(dir)), "%s holds %s", name, dir)
+		}
+	}
+}
+
+// TestReproducible: the same source makes the same bytes.
+func TestReproducible(t *testing.T) {
+	first, second := built(t), t.TempDir()
+	names, err := packaging.Build(t.Context(), root, second)
+	require.NoError(t, err)
+	require.Len(t, names, 3)
+	for _, name := range names {
+		a, err := os.ReadFile(filepath.Join(first, name))
+		require.NoError(t, err)
+		b, err := os.ReadFile(filepath.Join(second, name))
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(a, b), "%s differs", name)
+	}
+	check := exec.CommandContext(t.Context(), "sha256sum", "--check", "--strict", "SHA256SUMS")
+	check.Dir = second
+	out, err := check.CombinedOutput()
+	require.NoError(t, err, string(out))
+}
+
+func TestBillOfMaterials(t *testing.T) {
+	found, err := filepath.Glob(filepath.Join(built(t), "*.cdx.json"))
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	text, err := os.ReadFile(found[0])
+	require.NoError(t, err)
+	var bill struct {
+		BOMFormat, SpecVersion, SerialNumber string
+		Components                           []struct{ Name, Version, PURL string }
+	}
+	require.NoError(t, json.Unmarshal(text, &bill))
+	require.Equal(t, "CycloneDX", bill.BOMFormat)
+	require.Regexp(t, `^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, bill.SerialNumber)
+	parts := map[string]string{}
+	for _, c := range bill.Components {
+		require.Empty(t, parts[c.Name], c.Name)
+		require.Equal(t, "pkg:golang/"+c.Name+"@"+c.Version, c.PURL)
+		parts[c.Name] = c.Version
+	}
+	require.Contains(t, parts, "stdlib")
+	require.Contains(t, parts, "go.etcd.io/bbolt")
+	require.NotContains(t, parts, "github.com/stretchr/testify")
+}
