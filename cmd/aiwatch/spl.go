@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -73,6 +74,9 @@ func (p *program) runSearch(c *cli.Context) error {
 	// What is wrong with the search is told before the events are read.
 	if _, err := engine.Parse(search, now); err != nil {
 		return refused(err)
+	}
+	if p.getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(spl.MemoryGoal)
 	}
 	for _, path := range c.StringSlice("events") {
 		if err := p.loadEvents(engine.Store, path); err != nil {

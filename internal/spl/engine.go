@@ -72,6 +72,10 @@ const (
 	listLimit      = 100    // values of list()
 )
 
+// MemoryGoal is what a program that searches a million events hands to
+// debug.SetMemoryLimit, in bytes.
+const MemoryGoal = 850 << 20
+
 // Row is one row of a result, by the index of Result.Fields.
 type Row []Value
 

@@ -78,7 +78,8 @@ func (s *Store) Add(line []byte) error {
 	if s.n == math.MaxUint32 {
 		return errors.New("the store is full")
 	}
-	var f jsonFields
+	f := &s.outer
+	f.list = f.list[:0]
 	if err := f.object(line); err != nil {
 		return err
 	}
@@ -122,7 +123,8 @@ func (s *Store) Add(line []byte) error {
 	}
 	if isEnvelope {
 		outer := f
-		f = jsonFields{}
+		f = &s.inner
+		f.list = f.list[:0]
 		if len(event) > 0 && event[0] == '{' {
 			if err := f.object(event); err != nil {
 				return fmt.Errorf("event: %w", err)
@@ -134,7 +136,7 @@ func (s *Store) Add(line []byte) error {
 			// A text that is itself a JSON object is extracted like one
 			// (KV_MODE=json); any other text is an event without fields.
 			if f.object(raw) != nil {
-				f = jsonFields{}
+				f.list = f.list[:0]
 			}
 		}
 		// What the envelope says of host, source, sourcetype and index is metadata
@@ -251,7 +253,6 @@ func parseEventTime(kv *jsonField) (float64, error) {
 // Splunk names them; an array's values are one member.
 type jsonFields struct {
 	list []jsonField
-	buf  []byte
 }
 
 type jsonField struct {

@@ -1,6 +1,7 @@
 package spl
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/maphash"
 	"math"
@@ -34,6 +35,8 @@ type Store struct {
 
 	props   *Props
 	scratch []byte
+	outer   jsonFields // scratch, of the event that is being added
+	inner   jsonFields
 }
 
 // NewStore makes an empty store whose events get the search-time fields of
@@ -376,6 +379,7 @@ type rawText struct {
 	offsets []uint32 // event to offset in the block
 	lengths []uint32
 	open    []byte // the block that is being filled
+	packed  []byte // scratch
 	enc     *zstd.Encoder
 	dec     *zstd.Decoder
 	cached  int
@@ -402,7 +406,8 @@ func (t *rawText) flush() {
 		// The options are constants that zstd accepts: no error can come.
 		t.enc, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	}
-	t.blocks = append(t.blocks, t.enc.EncodeAll(t.open, nil))
+	t.packed = t.enc.EncodeAll(t.open, t.packed[:0])
+	t.blocks = append(t.blocks, bytes.Clone(t.packed))
 	t.open = t.open[:0]
 }
 
