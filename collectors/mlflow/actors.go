@@ -1,0 +1,354 @@
+package mlflow
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"aiwatch/collectors"
+	"aiwatch/collectors/modelfile"
+	"aiwatch/internal/event"
+)
+
+// A cause is which calls can make a change.
+type cause struct {
+	calls []string // verbs
+	at    string   // the object's id, where the call's path holds it
+}
+
+func callOf(calls ...string) cause     { return cause{calls: calls} }
+func callAt(call, object string) cause { return cause{calls: []string{call}, at: object} }
+func (c *cause) explained(by *call) bool {
+	return slices.Contains(c.calls, by.Verb) && (c.at == "" || by.Object == "" || c.at == by.Object)
+}
+
+// several are the calls that can change more than one thing of an object at
+// once.
+var several = []string{
+	"POST runs/log-batch", "POST runs/update", "POST runs/log-inputs", "POST experiments/delete", "POST experiments/restore",
+	"DELETE model-versions/delete", "DELETE registered-models/delete",
+}
+
+// A call is a line of the access log that may have changed something.
+type call struct {
+	At     int64  `json:"at"`
+	Verb   string `json:"verb"`
+	Object string `json:"object,omitempty"`
+	Status int    `json:"status"`
+	User   string `json:"user,omitempty"`
+	Src    string `json:"src,omitempty"`
+	Agent  string `json:"agent,omitempty"`
+	Ref    string `json:"ref,omitempty"`
+	Used   bool   `json:"used,omitempty"` // it was named as the cause of a change
+
+	key      string
+	explains map[string]bool // changes of this flush
+	dirty    bool
+}
+
+// maxCalls is how many calls are remembered; over it the oldest go.
+const maxCalls = 20_000
+
+// dateSlack is how far the date of a line and the server's date of its effect
+// may be apart: lines have whole seconds, of the begin or the end of a request.
+const dateSlack = 5 * time.Second
+
+// actors find out who made a change: the access log's calls, remembered for as
+// long as a change may still be seen late.
+type actors struct {
+	c     *Collector
+	now   time.Time
+	calls []*call
+}
+
+func newActors(c *Collector, now time.Time) *actors { return &actors{c: c, now: now} }
+
+// read takes what was added to the access log: acts on artifacts become events
+// at once, other acts are remembered.
+func (a *actors) read(out collectors.Output) error {
+	if a.calls == nil {
+		if err := a.load(out); err != nil {
+			return err
+		}
+	}
+	var m mark
+	b, err := out.Get("log")
+	if err != nil {
+		return err
+	}
+	known := b != nil && json.Unmarshal(b, &m) == nil
+	pending := 0
+	if err := follow(a.c.cfg.AccessLog, m, known, a.c.cfg.Backfill, func(line string, over bool, ref string, m mark) error {
+		if line != "" {
+			if err := a.line(out, line, over, ref, m); err != nil {
+				return err
+			}
+		}
+		out.Put("log", observed(m))
+		if pending++; pending%perCheckpoint == 0 {
+			return out.Checkpoint()
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if pending == 0 {
+		return nil
+	}
+	return out.Checkpoint()
+}
+
+// load reads the remembered calls, and forgets those that explain nothing any
+// more.
+func (a *actors) load(out collectors.Output) error {
+	a.calls = []*call{}
+	oldest := a.now.Add(-2*a.c.cfg.Interval - time.Hour).UnixMilli()
+	var stale []string
+	if err := out.Range("c/", func(key string, value []byte) error {
+		c := &call{key: key}
+		if json.Unmarshal(value, c) != nil || c.At < oldest {
+			stale = append(stale, key)
+		} else {
+			a.calls = append(a.calls, c)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for over := len(a.calls) - maxCalls; over > 0; over-- {
+		stale = append(stale, a.calls[0].key)
+		a.calls = a.calls[1:]
+	}
+	for _, key := range stale {
+		out.Delete(key)
+	}
+	if len(stale) == 0 {
+		return nil
+	}
+	return out.Checkpoint()
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// line takes one line of the log.
+func (a *actors) line(out collectors.Output, line string, over bool, ref string, m mark) error {
+	l, err := parseAccess(line)
+	if over {
+		err = fmt.Errorf("the line is over %d bytes", maxLine)
+	}
+	if errors.Is(err, errNoAccess) {
+		return nil
+	}
+	a.c.read(1, l.At.UnixMilli())
+	if err != nil {
+		ev := a.event("record.damaged", "aiwatch:mlflow/"+a.c.cfg.Name, "input", ref)
+		ev.Raw, ev.RawSHA256, ev.ParseError = strings.TrimRight(line, "\r\n"), digest([]byte(line)), err.Error()
+		ev.ID = event.MakeID(event.SourcetypeMLflow, "damaged", m.First, fmt.Sprint(m.Line), ev.RawSHA256)
+		return out.Emit(&ev)
+	}
+	if l.At.IsZero() {
+		l.At = a.now
+	}
+	if art, ok := l.artifact(); ok {
+		return a.artifact(out, &l, &art, ref, m)
+	}
+	verb, object, ok := l.verb()
+	if !ok || l.Method == "GET" || l.Method == "HEAD" || l.Method == "OPTIONS" || l.Status == 401 || l.Status == 403 || strings.HasSuffix(verb, "/search") {
+		return nil
+	}
+	c := &call{
+		At: l.At.UnixMilli(), Verb: short(verb), Object: short(object), Status: l.Status, User: short(l.User), Src: l.Src, Agent: short(l.Agent), Ref: ref,
+		key: fmt.Sprintf("c/%015d-%s-%d", max(0, l.At.UnixMilli()), m.First[:8], m.Line),
+	}
+	a.calls = append(a.calls, c)
+	out.Put(c.key, observed(c))
+	return nil
+}
+
+func (a *actors) event(operation, id, kind, ref string) event.Event {
+	ev := event.Event{
+		Envelope:  event.Envelope{Time: event.At(a.now), Host: a.c.host, Sourcetype: event.SourcetypeMLflow},
+		Operation: operation, Action: actions[operation], AssetType: kind, AssetID: id,
+		Evidence: fromLog, RawRef: ref,
+	}
+	return ev
+}
+
+// artifact tells an act on an artifact, which no field of the API shows.
+func (a *actors) artifact(out collectors.Output, l *logLine, art *artifactCall, ref string, m mark) error {
+	ours := a.c.cfg.Username != "" && l.User == a.c.cfg.Username && strings.HasPrefix(l.Agent, "aiwatch")
+	if ours || l.Status == 401 || art.operation == "artifact.read" && l.Status == 404 {
+		return nil
+	}
+	ws := ""
+	runID, modelID, rel := art.runID, art.modelID, art.path
+	var version string
+	ev := a.event(art.operation, "", "artifact", ref)
+	if art.key != "" {
+		if rest, ok := strings.CutPrefix(art.key, "workspaces/"); ok {
+			ws, _, _ = strings.Cut(rest, "/")
+		}
+		var ok bool
+		ev.ExperimentID, runID, modelID, rel, ok = modelfile.ParseMLflow(art.key)
+		if !ok || rel == "" {
+			return nil // a folder, or no artifact of a run
+		}
+	}
+	instance := "mlflow:" + a.c.cfg.Instance
+	if ws != "" {
+		instance += "/" + ws
+	}
+	owner := "runs/" + runID
+	if modelID != "" {
+		owner = "logged-models/" + modelID
+	}
+	if art.model != "" {
+		owner, version = "models/"+art.model+"/"+art.number, art.number
+		ev.ModelName, ev.ModelVersion = art.model, version
+	}
+	ev.AssetID = instance + "/" + owner + "/artifacts/" + rel
+	ev.AssetName = rel
+	ev.RunID, ev.LoggedModelID = runID, modelID
+	class := modelfile.Classify(rel)
+	ev.AssetRole, ev.AssetFormat = string(class.Role), string(class.Format)
+	ev.TimeBasis, ev.Time = exact, event.At(l.At)
+	ev.StatusCode, ev.Status = fmt.Sprint(l.Status), success
+	if l.Status >= 400 {
+		ev.Status = "failure"
+	}
+	if art.operation == "artifact.read" && l.Bytes >= 0 {
+		ev.BytesOut = event.N(l.Bytes)
+	}
+	if model, number := a.c.versionOf(out, ws, runID, modelID); model != "" && ev.ModelName == "" {
+		ev.ModelName, ev.ModelVersion = model, number
+	}
+	ev.Src, ev.UserAgent = l.Src, l.Agent
+	ev.UserID, ev.User, ev.UserType, ev.UserConfidence = a.principal(l.User)
+	ev.ID = event.MakeID(event.SourcetypeMLflow, "access", m.First, fmt.Sprint(m.Line), art.operation, ev.AssetID)
+	return out.Emit(&ev)
+}
+
+// principal resolves a name that the log holds; it is proven only where the
+// operator says that the log's writer proved it.
+func (a *actors) principal(name string) (id, user, userType, confidence string) {
+	if name == "" {
+		return "", "", "", "unknown"
+	}
+	user, userType, _ = a.c.cfg.Identity(name)
+	confidence = claimed
+	if a.c.cfg.Trusted {
+		confidence = "authenticated"
+	}
+	return name, user, userType, confidence
+}
+
+// waitingFor is where a change stands among those of one flush.
+func actKey(change, event int, verb string) string {
+	if slices.Contains(several, verb) {
+		return fmt.Sprint(change)
+	}
+	return fmt.Sprint(change, ".", event)
+}
+
+// candidates are the calls that can have made a change: those that succeeded, or
+// else those that failed, because a 2.x server answers 400 and 404 to calls that
+// took effect.
+func (a *actors) candidates(t *told) []*call {
+	if len(t.cause.calls) == 0 {
+		return nil
+	}
+	from, to := t.event.NotBefore.UnixMilli()-time.Second.Milliseconds(), a.now.Add(time.Minute).UnixMilli()
+	if t.event.TimeBasis == exact {
+		from, to = t.event.Time.UnixMilli()-dateSlack.Milliseconds(), t.event.Time.UnixMilli()+dateSlack.Milliseconds()
+	}
+	var good, other []*call
+	for _, c := range a.calls {
+		switch {
+		case c.Used || c.At < from || c.At > to || !t.cause.explained(c):
+		case c.Status/100 == 2:
+			good = append(good, c)
+		default:
+			other = append(other, c)
+		}
+	}
+	if len(good) > 0 {
+		return good
+	}
+	return other
+}
+
+// resolve names the actors of all waiting changes. A name is given only where
+// exactly one call can explain a change and that call explains no other.
+func (a *actors) resolve(waiting []change) {
+	found := map[*told][]*call{}
+	for i := range waiting {
+		for j := range waiting[i].events {
+			t := &waiting[i].events[j]
+			found[t] = a.candidates(t)
+			for _, c := range found[t] {
+				if c.explains == nil {
+					c.explains = map[string]bool{}
+				}
+				c.explains[actKey(i, j, c.Verb)] = true
+			}
+		}
+	}
+	for i := range waiting {
+		for j := range waiting[i].events {
+			t := &waiting[i].events[j]
+			a.name(&t.event, found[t])
+		}
+	}
+	for _, c := range a.calls {
+		c.explains = nil
+	}
+}
+
+// name puts what the calls tell into an event.
+func (a *actors) name(ev *event.Event, calls []*call) {
+	grant := ev.AssetType == "permission"
+	if len(calls) == 1 && len(calls[0].explains) == 1 {
+		c := calls[0]
+		c.Used, c.dirty = true, true
+		ev.Src, ev.UserAgent, ev.RawRef = c.Src, c.Agent, c.Ref
+		if c.User == "" {
+			return
+		}
+		id, user, kind, confidence := a.principal(c.User)
+		ev.UserConfidence = confidence
+		if grant {
+			ev.SrcUser = user
+			return
+		}
+		ev.UserID, ev.User, ev.UserType = id, user, kind
+		return
+	}
+	for _, c := range calls {
+		if c.User == "" {
+			continue
+		}
+		_, user, _, _ := a.principal(c.User)
+		if !slices.Contains(ev.UserCandidates, user) && len(ev.UserCandidates) < 20 {
+			ev.UserCandidates = append(ev.UserCandidates, user)
+		}
+	}
+	slices.Sort(ev.UserCandidates)
+}
+
+// settle remembers which calls were named.
+func (a *actors) settle(out collectors.Output) {
+	for _, c := range a.calls {
+		if c.dirty {
+			out.Put(c.key, observed(c))
+			c.dirty = false
+		}
+	}
+}
