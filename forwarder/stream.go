@@ -551,6 +551,14 @@ func (s *Stream) commit(g *group) error {
 	return nil
 }
 
+// Stalled says whether the queue takes nothing at the moment: it is at its
+// limit, or the disk is full.
+func (s *Stream) Stalled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stalled
+}
+
 func (s *Stream) setStalled(stalled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

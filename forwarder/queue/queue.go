@@ -311,10 +311,11 @@ func newCollector(meta *bbolt.Bucket) error {
 // collector id.
 func (q *Queue) compare(tx *bbolt.Tx) error {
 	meta := tx.Bucket(metaBucket)
-	// bbolt numbers write transactions one by one.
-	if known := q.readLast(); known > uint64(tx.ID()) {
+	// bbolt numbers the transactions that write one by one; this one is not
+	// committed yet.
+	if known := q.readLast(); known > uint64(tx.ID())-1 {
 		q.condition = Restored
-		q.reason = fmt.Sprintf("the state is older than what this folder last knew (transaction %d after %d); it goes on under a new collector id, and events may come again", tx.ID(), known)
+		q.reason = fmt.Sprintf("the state is older than what this folder last knew (transaction %d after %d); it goes on under a new collector id, and events may come again", tx.ID()-1, known)
 		if err := putSummed(meta, originKey, []byte(string(q.condition)+" "+q.reason)); err != nil {
 			return err
 		}
