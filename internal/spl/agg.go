@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // aggregate is one aggregation as it is written: fn(field) AS name.
@@ -814,10 +815,14 @@ func (s span) next(start float64, x *evalEnv) float64 {
 			at = s.floor(start+width, x)
 		}
 		return at
-	case 'd':
-		return addTime(start, s.n, 'd', x.loc)
-	case 'w':
-		return addTime(start, 7, 'd', x.loc)
 	}
-	return addTime(start, s.n, s.unit, x.loc)
+	// From midnight to midnight, also where the clocks leap over one.
+	y, mo, d := timeOf(start, x.loc).Date()
+	switch s.unit {
+	case 'd':
+		return startOfDay(y, mo, d+s.n, x.loc)
+	case 'w':
+		return startOfDay(y, mo, d+7, x.loc)
+	}
+	return startOfDay(y, mo+time.Month(s.n*map[byte]int{'M': 1, 'q': 3, 'y': 12}[s.unit]), 1, x.loc)
 }

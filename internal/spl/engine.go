@@ -146,16 +146,10 @@ func (e *Engine) Run(ctx context.Context, search string, params Params) (*Result
 	if err != nil {
 		return nil, err
 	}
-	x := &execution{ctx: ctx, engine: e, src: q.src, limits: e.Limits.withDefaults()}
-	x.env = &evalEnv{
-		now: epochOf(params.Now), loc: e.location(), src: q.src, macros: e.Macros,
-		random: rand.New(rand.NewPCG(uint64(params.Now.UnixNano()), 1)),
-	}
-	if x.picker, err = x.pickedRange(params); err != nil {
+	x, err := e.execution(ctx, q, params)
+	if err != nil {
 		return nil, err
 	}
-	x.searched = x.picker
-	x.env.bracket = x.filterText
 	f, err := x.pipeline(q.commands, nil)
 	if err != nil {
 		return nil, err
@@ -168,6 +162,21 @@ func (e *Engine) Run(ctx context.Context, search string, params Params) (*Result
 		return nil, fmt.Errorf("the result has more than %d rows (limit Rows)", x.limits.Rows)
 	}
 	return f.sc.result(rows, x.warnings), nil
+}
+
+func (e *Engine) execution(ctx context.Context, q *Query, params Params) (*execution, error) {
+	x := &execution{ctx: ctx, engine: e, src: q.src, limits: e.Limits.withDefaults()}
+	x.env = &evalEnv{
+		now: epochOf(params.Now), loc: e.location(), src: q.src, macros: e.Macros,
+		random: rand.New(rand.NewPCG(uint64(params.Now.UnixNano()), 1)),
+	}
+	var err error
+	if x.picker, err = x.pickedRange(params); err != nil {
+		return nil, err
+	}
+	x.searched = x.picker
+	x.env.bracket = x.filterText
+	return x, nil
 }
 
 // timeRange is [earliest, latest) in epoch seconds.

@@ -1,6 +1,7 @@
 package spl
 
 import (
+	"context"
 	"math"
 	"slices"
 	"strings"
@@ -554,4 +555,42 @@ func (s *Store) memo(field string, test func(Value) bool) func(id uint32) bool {
 		}
 		return k == 2
 	}
+}
+
+// Delete removes the events that a search finds, as somebody with the right to
+// does in Splunk, and tells how many there were. The search is one search
+// command without anything behind it.
+func (e *Engine) Delete(ctx context.Context, search string, params Params) (int, error) {
+	q, err := e.Parse(search, params.Now)
+	if err != nil {
+		return 0, err
+	}
+	src, ok := q.commands[0].(*searchCommand)
+	if !ok || len(q.commands) > 1 {
+		return 0, q.src.refusal(0, "delete takes one search command, without a pipeline")
+	}
+	x, err := e.execution(ctx, q, params)
+	if err != nil {
+		return 0, err
+	}
+	tree, own, err := x.resolve(src.expr)
+	if err != nil {
+		return 0, err
+	}
+	r, err := x.timeBounds(tree, own)
+	if err != nil {
+		return 0, err
+	}
+	test, err := x.codeTest(e.Store, tree)
+	if err != nil {
+		return 0, err
+	}
+	var found []uint32
+	for _, id := range e.Store.candidates(r, allTime) {
+		if test(id) {
+			found = append(found, id)
+		}
+	}
+	e.Store.delete(found)
+	return len(found), nil
 }

@@ -265,7 +265,7 @@ func (s *Store) internValue(c *column, v Value) uint32 {
 	return c.dict.intern(entryText, []byte(v.str))
 }
 
-// Delete removes the events that a search would find; ids as scan gives them.
+// delete removes events; their places in the columns stay.
 func (s *Store) delete(ids []uint32) {
 	for _, id := range ids {
 		s.dead[id] = true
