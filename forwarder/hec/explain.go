@@ -26,7 +26,6 @@ func explain(base string, err error) trouble {
 		unknown x509.UnknownAuthorityError
 		invalid x509.CertificateInvalidError
 		record  tls.RecordHeaderError
-		alert   tls.AlertError
 		dns     *net.DNSError
 		op      *net.OpError
 	)
@@ -46,8 +45,8 @@ func explain(base string, err error) trouble {
 		return misset(fmt.Sprintf("the certificate of %s can't be used: %s", base, clean(invalid.Error())), "give the server a proper certificate")
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return misset(fmt.Sprintf("%s does not speak TLS", base), "write http:// into url, or turn SSL on for the HTTP Event Collector")
-	case errors.As(err, &alert):
-		return misset(fmt.Sprintf("%s ended the TLS handshake: %s", base, clean(alert.Error())),
+	case errors.As(err, &op) && op.Op == "remote error": // an alert, in crypto/tls
+		return misset(fmt.Sprintf("%s ended the TLS handshake: %s", base, clean(op.Err.Error())),
 			"it may want a certificate: set client_cert_file and client_key_file")
 	case errors.As(err, &op) && op.Op == "proxyconnect":
 		return missing(fmt.Sprintf("the proxy on the way to %s can't be reached: %s", base, clean(op.Err.Error())), "look at proxy, or at HTTPS_PROXY and NO_PROXY in the environment")

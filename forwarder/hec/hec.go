@@ -169,13 +169,14 @@ func baseURL(raw string) (string, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		// The error repeats the URL, which may hold a password.
-		return "", errors.New("[hec] url can't be read: want scheme, host and port, such as https://splunk.example.com:8088")
+		return "", errors.New("[hec] url can't be read: it wants scheme, host and port, such as https://splunk.example.com:8088")
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return "", fmt.Errorf("[hec] url = %s: want scheme, host and port, such as https://splunk.example.com:8088", u.Redacted())
+		return "", errors.New("[hec] url wants http or https, host and port, such as https://splunk.example.com:8088")
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("[hec] url = %s: a user, a query or a fragment does not belong there; the token goes by token_file or token_env", u.Redacted())
+		// Which they are is not repeated: it may be the token.
+		return "", fmt.Errorf("[hec] url for %s: a user, a query or a fragment does not belong there; the token goes by token_file or token_env", u.Host)
 	}
 	path := strings.TrimSuffix(u.Path, "/")
 	for _, own := range []string{"/1.0", "/event", "/services/collector"} {
