@@ -190,8 +190,8 @@ func rounds(t *testing.T) int {
 	return n
 }
 
-// TestKilledAnywhere: killed at random moments, the inputs together tell every
-// record, and what they tell twice has the same id.
+// TestKilledAnywhere: killed, or left by their reader, at random moments, the
+// inputs together tell every record, and what they tell twice has the same id.
 func TestKilledAnywhere(t *testing.T) {
 	i, _ := install(t)
 	log := logFile(t, i, 0)
@@ -208,7 +208,13 @@ func TestKilledAnywhere(t *testing.T) {
 		if random.IntN(3) > 0 {
 			in.WaitFor(1+random.IntN(each), isAccess)
 		}
-		in.Kill()
+		// Either dies: the input, or who reads it.
+		if random.IntN(2) == 0 {
+			in.Kill()
+		} else {
+			in.ClosePipe()
+			in.Wait()
+		}
 		all = append(all, in.Events()...)
 	}
 	last := i.Start("aiwatch_s3", "prod", map[string]string{"path": log, "interval": "0 0 1 1 *"})

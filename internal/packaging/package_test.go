@@ -146,7 +146,7 @@ func TestReproducible(t *testing.T) {
 		require.NoError(t, err)
 		b, err := os.ReadFile(filepath.Join(second, name))
 		require.NoError(t, err)
-		require.True(t, bytes.Equal(a, b), "%s differs", name)
+		require.True(t, bytes.Equal(a, b), "%s differs; did the source change in between?", name)
 	}
 	check := exec.CommandContext(t.Context(), "sha256sum", "--check", "--strict", "SHA256SUMS")
 	check.Dir = second
