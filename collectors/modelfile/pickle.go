@@ -399,12 +399,6 @@ func (w *walker) top() value {
 	return w.stack[len(w.stack)-1]
 }
 
-func (w *walker) setTop(v value) {
-	if len(w.stack) > w.fence() {
-		w.stack[len(w.stack)-1] = v
-	}
-}
-
 // toMark takes everything above the last mark. The result is valid until the
 // next push.
 func (w *walker) toMark() tuple {
