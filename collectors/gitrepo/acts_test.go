@@ -323,7 +323,7 @@ func (l *lab) hookLog() string { return filepath.Join(l.dir, "hook.log") }
 
 func (l *lab) hook(user, ref, old, new string) {
 	l.t.Helper()
-	b, err := HookLine{Time: l.now, Repo: l.source, User: user, Src: "192.0.2.9", Updates: []HookUpdate{{Ref: ref, Old: old, New: new}}}.Encode()
+	b, err := HookLine{Time: l.now, Repo: "/home/git/acme/vision.git", User: user, Src: "192.0.2.9", Updates: []HookUpdate{{Ref: ref, Old: old, New: new}}}.Encode()
 	require.NoError(l.t, err)
 	l.append(l.hookLog(), string(b))
 }

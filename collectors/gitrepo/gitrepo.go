@@ -83,6 +83,7 @@ const (
 	defaultBlobBudget   = 32 << 20
 	defaultDiskBudget   = 10 << 30
 	defaultFetchTimeout = 10 * time.Minute
+	defaultCheckpoint   = 200
 )
 
 // maxGitMemory is the address space of one git in bytes, against a pack that
@@ -99,6 +100,8 @@ type Collector struct {
 	signers   *signers
 	lfs       *lfsClient
 	logs      []*logFile
+	// checkpointEvery is how many events go between two checkpoints.
+	checkpointEvery int
 
 	mu     sync.Mutex
 	report collectors.Report
@@ -133,7 +136,7 @@ func New(cfg Config) (*Collector, error) {
 	if len(cfg.URLs) == 0 {
 		return nil, errors.New("url: name at least one repository")
 	}
-	c := &Collector{cfg: cfg}
+	c := &Collector{cfg: cfg, checkpointEvery: defaultCheckpoint}
 	for _, pattern := range cfg.ProtectedRefs {
 		c.protected = append(c.protected, globRegexp(pattern))
 	}

@@ -49,9 +49,6 @@ type teller struct {
 	auto    autoMerge
 }
 
-// checkpointEvery is how many events go between two checkpoints.
-const checkpointEvery = 200
-
 // resume reads how far an earlier process came with the same difference.
 func (t *teller) resume() error {
 	b, err := t.out.Get(t.r.key + "progress")
@@ -77,7 +74,7 @@ func (t *teller) emit(ev *event.Event) error {
 	if err := t.out.Emit(ev); err != nil {
 		return err
 	}
-	if t.unsaved++; t.unsaved < checkpointEvery {
+	if t.unsaved++; t.unsaved < t.r.c.checkpointEvery {
 		return nil
 	}
 	t.unsaved = 0

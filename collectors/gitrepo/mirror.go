@@ -48,9 +48,7 @@ var errOverBudget = errors.New("over the disk budget")
 
 func newMirror(cfg *Config, g *gitRunner, remote string) *mirror {
 	g.dir = filepath.Join(cfg.Dir, shortHash(remote)+".git")
-	g.config = append(g.config,
-		"remote.origin.url="+remote,
-		"remote.origin.promisor=true")
+	g.config = append(g.config, "remote.origin.url="+remote)
 	return &mirror{
 		git: g, dir: g.dir, root: cfg.Dir, diskBudget: cfg.DiskBudget, blobLimit: cfg.BlobBudget,
 		timeout: cfg.FetchTimeout, pulls: cfg.PullRequests,
@@ -77,6 +75,9 @@ func (m *mirror) open(ctx context.Context) error {
 	if !m.cleaned {
 		m.removeLeftovers()
 		m.cleaned = true
+	}
+	if m.exists() {
+		return m.configure()
 	}
 	return nil
 }
@@ -106,17 +107,33 @@ func (m *mirror) marker() string { return filepath.Join(m.dir, "aiwatch-fetched"
 // make makes the mirror, for object ids of the given length in hex digits.
 func (m *mirror) make(ctx context.Context, oidLen int) error {
 	if !m.exists() {
+		// A git that is killed meanwhile leaves half a repository, under another name.
+		fresh := *m.git
+		fresh.dir = m.dir + ".new"
+		if err := os.RemoveAll(fresh.dir); err != nil {
+			return fmt.Errorf("make mirror: %w", err)
+		}
 		args := []string{"init", "--quiet", "--bare", "--template="}
 		if oidLen == 64 {
 			args = append(args, "--object-format=sha256")
 		}
-		if _, err := m.git.output(ctx, nil, maxToken, args...); err != nil {
+		if _, err := fresh.output(ctx, nil, maxToken, args...); err != nil {
+			return fmt.Errorf("make mirror: %w", err)
+		}
+		if err := os.Rename(fresh.dir, m.dir); err != nil {
 			return fmt.Errorf("make mirror: %w", err)
 		}
 	}
-	config := "[core]\n\trepositoryformatversion = 1\n\tbare = true\n\tfilemode = false\n[extensions]\n\tpartialClone = origin\n"
+	return m.configure()
+}
+
+// configure writes the mirror's configuration. A fetch that leaves out large
+// blobs notes there that they can be fetched later; read by any other git that
+// would make of each missing blob a fetch, or a failure.
+func (m *mirror) configure() error {
+	config := "[core]\n\trepositoryformatversion = 1\n\tbare = true\n\tfilemode = false\n[gc]\n\tpruneExpire = never\n"
 	if m.sha256() {
-		config += "\tobjectFormat = sha256\n"
+		config += "[extensions]\n\tobjectFormat = sha256\n"
 	}
 	path := filepath.Join(m.dir, "config")
 	if old, err := os.ReadFile(path); err == nil && string(old) == config {
@@ -225,11 +242,24 @@ func (m *mirror) fetch(ctx context.Context, listed []ref) error {
 			args = append(args, "^"+p+"*")
 		}
 	}
-	if err := m.bounded(ctx, args); err != nil {
+	err = m.bounded(ctx, args)
+	if needsBase(err) {
+		m.removeLeftovers()
+		if err = m.bounded(ctx, slices.Insert(args, 1, "--refetch")); err == nil {
+			err = m.shrink(ctx) // all of it is there twice now
+		}
+	}
+	if configErr := m.configure(); err == nil {
+		err = configErr
+	}
+	if err != nil {
 		m.removeLeftovers()
 		return err
 	}
 	if n, err := m.size(); err == nil && n > m.diskBudget {
+		if err := m.rollBack(ctx, have); err != nil {
+			return err
+		}
 		return errOverBudget
 	}
 	if err := m.tidy(ctx, have); err != nil {
@@ -245,6 +275,42 @@ func (m *mirror) fetched() error {
 	return nil
 }
 
+// needsBase reports whether a fetch failed because the server sent an object as
+// the difference from one that it had been asked to leave out. (Git would fetch
+// that one by itself, from wherever a configuration says; see hardenings.)
+func needsBase(err error) bool {
+	var e *errGit
+	return errors.As(err, &e) && (strings.Contains(e.message, "promisor remote") || strings.Contains(e.message, "unresolved delta"))
+}
+
+// rollBack takes back a fetch that was larger than the disk budget.
+func (m *mirror) rollBack(ctx context.Context, to []ref) error {
+	now, err := m.refs(ctx)
+	if err != nil {
+		return err
+	}
+	before := make(map[string]string, len(to))
+	for _, r := range to {
+		before[r.name] = r.oid
+	}
+	var b strings.Builder
+	for _, r := range now {
+		name := mirrored + strings.TrimPrefix(r.name, "refs/")
+		switch old := before[r.name]; {
+		case old == "":
+			fmt.Fprintf(&b, "delete %s\x00\x00", name)
+		case old != r.oid:
+			fmt.Fprintf(&b, "update %s\x00%s\x00\x00", name, old)
+		}
+	}
+	if b.Len() > 0 {
+		if _, err := m.git.output(ctx, []byte(b.String()), maxToken, "update-ref", "-z", "--stdin"); err != nil {
+			return fmt.Errorf("take back a fetch: %w", err)
+		}
+	}
+	return m.shrink(ctx)
+}
+
 // bounded runs a git that is ended when it takes too long or fills the disk.
 func (m *mirror) bounded(ctx context.Context, args []string) error {
 	ctx, cancel := context.WithTimeout(ctx, m.timeout)
@@ -255,7 +321,7 @@ func (m *mirror) bounded(ctx context.Context, args []string) error {
 		defer close(watched)
 		m.watchSize(ctx, over)
 	}()
-	_, err := m.git.output(ctx, nil, maxListing, args...)
+	_, err := m.git.set("remote.origin.promisor=true").output(ctx, nil, maxListing, args...)
 	cause := context.Cause(ctx)
 	over(nil)
 	<-watched

@@ -294,10 +294,11 @@ func (r *repository) tell(ctx context.Context, out collectors.Output) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.id, err)
 	}
-	m.Seen = r.seen.at.UnixMilli()
 	m.Inventoried = true
 	m.Listing = ""
 	if r.seen.replacedNow {
+		// What was fetched before and is told now is no look at the source.
+		m.Seen = r.seen.at.UnixMilli()
 		m.Listing = r.agreed(current)
 	}
 	r.saveMeta(out, m)
