@@ -94,9 +94,6 @@ type sighting struct {
 // readRuns tells which runs began and ended since the last poll, as their
 // clients date it.
 func (p *poll) readRuns() error {
-	if p.c.cfg.Runs == RunsNone && !p.c.cfg.Backfill && len(p.c.cfg.Experiments) == 1 && p.c.cfg.Experiments[0] == "" {
-		return nil
-	}
 	if !p.full {
 		if err := p.newestExperiments(); err != nil {
 			return err
@@ -106,8 +103,8 @@ func (p *poll) readRuns() error {
 		p.area.Runs = p.area.Contact
 	}
 	from := max(0, p.area.Runs-skew.Milliseconds())
-	if p.area.Runs == p.area.Contact && !p.c.cfg.Backfill {
-		from = p.area.Contact
+	if !p.c.cfg.Backfill && p.c.cfg.Runs != RunsAll {
+		from = max(from, p.area.Contact) // what was before is inventory
 	}
 	ids := p.experiments(true)
 	for chunk := range slices.Chunk(ids, idChunk) {
@@ -176,7 +173,7 @@ func (p *poll) runSighted(r *run, from int64) error {
 		mark := d.Name + "\x00" + d.Digest
 		if !slices.Contains(is.Data, mark) {
 			is.Data = append(is.Data, mark)
-			c = p.datasetLogged(c, r, d, old && !is.Ended)
+			c = p.datasetLogged(c, r, d, old && r.End <= p.contact())
 		}
 	}
 	value := observed(is)
