@@ -59,7 +59,6 @@ type rig struct {
 	t      *testing.T
 	queue  *queue.Queue
 	f      *forwarder.Forwarder
-	log    *strings.Builder
 	cancel context.CancelFunc
 	run    errgroup.Group
 }
@@ -136,7 +135,7 @@ func (r *rig) emit(s *forwarder.Stream, from, to int) {
 }
 
 func (r *rig) drain() error {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	return r.f.Drain(ctx)
 }

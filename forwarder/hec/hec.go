@@ -75,9 +75,8 @@ const (
 	// request goes into a connection that is just being closed.
 	idleTimeout = 10 * time.Second
 
-	eventPath  = "/services/collector/event"
-	ackPath    = "/services/collector/ack"
-	healthPath = "/services/collector/health"
+	eventPath = "/services/collector/event"
+	ackPath   = "/services/collector/ack"
 )
 
 // Destination is HEC behind one or more endpoints.
@@ -114,8 +113,11 @@ func New(config Config) (*Destination, error) {
 		value *time.Duration
 		usual time.Duration
 	}{
-		{&config.Timeout, defaultTimeout}, {&config.AckInterval, defaultAckInterval},
-		{&config.AckTimeout, defaultAckTimeout}, {&config.RenewAfter, defaultRenewAfter}, {&config.RetryMin, defaultRetryMin},
+		{&config.Timeout, defaultTimeout},
+		{&config.AckInterval, defaultAckInterval},
+		{&config.AckTimeout, defaultAckTimeout},
+		{&config.RenewAfter, defaultRenewAfter},
+		{&config.RetryMin, defaultRetryMin},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.usual

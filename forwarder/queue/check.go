@@ -36,7 +36,6 @@ type checker struct {
 	pageSize int
 	pages    uint64 // pages in use end here
 	seen     []uint64
-	keys     int
 }
 
 // checkFile says what is wrong with the structure of a bbolt file of this size.

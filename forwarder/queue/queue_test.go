@@ -284,15 +284,15 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 		}
 		seen["whole"]++
 	}
-	for range 60 {
+	for range 40 {
 		at, bit := r.IntN(used), byte(1)<<r.IntN(8)
 		try(fmt.Sprintf("bit %#x of byte %d", bit, at), func(b []byte) []byte { b[at] ^= bit; return b })
 	}
-	for range 40 { // where the structure is
+	for range 25 { // where the structure is
 		at, bit := r.IntN(used/page)*page+r.IntN(200), byte(1)<<r.IntN(8)
 		try(fmt.Sprintf("bit %#x of byte %d", bit, at), func(b []byte) []byte { b[at] ^= bit; return b })
 	}
-	for at := 0; at < used; at += 23 * page {
+	for at := 0; at < used; at += 41 * page {
 		try(fmt.Sprintf("page %d zeroed", at/page), func(b []byte) []byte { clear(b[at : at+page]); return b })
 		try(fmt.Sprintf("page %d full", at/page), func(b []byte) []byte {
 			for i := range page {
