@@ -21,3 +21,5 @@
 // What it must not do: touch the network, read a file that it was not handed,
 // or import anything of ours but the event schema and the conf reader.
 package spl
+
+//go:generate go test -count=1 -run ^TestSubsetPage$ . -update

@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"aiwatch/internal/conf"
 )
@@ -29,6 +30,11 @@ type expander struct {
 // inside quotes; three backticks enclose a comment, which becomes a space.
 func expand(search string, macros Conf, env *evalEnv) (*source, error) {
 	src := &source{typed: search}
+	if !utf8.ValidString(search) {
+		bad := strings.IndexRune(strings.ToValidUTF8(search, "\uFFFD"), utf8.RuneError)
+		src.segments = []segment{{0, 0, ""}}
+		return nil, src.refusal(bad, "the search is not valid UTF-8 from here on")
+	}
 	x := &expander{macros: macros, env: env, src: src}
 	if err := x.run(search, 0, "", nil); err != nil {
 		return nil, err

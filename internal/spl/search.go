@@ -493,6 +493,8 @@ const (
 
 // textMatcher returns the test of a word or phrase against a raw event.
 func textMatcher(phrase string) func(raw string) bool {
+	// A subsearch may hand over whatever an event holds.
+	phrase = strings.ToValidUTF8(phrase, "\uFFFD")
 	var b strings.Builder
 	b.WriteString(`(?is)(?:^|[` + majorBreakers + minorBreakers + `])`)
 	for i, part := range strings.Split(phrase, "*") {
