@@ -27,15 +27,16 @@ func noise(seed uint64, bytes int) string {
 // An insider floods the repository to blind us: references are still read, it is
 // told, and what was missed is made up for once the flood is gone.
 func TestFloodOverTheDiskBudget(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
-	l.cfg.DiskBudget = 3 << 20
+	l.cfg.DiskBudget = 1 << 20
 	base := l.commit("first", "model.pt", "1")
 	lost := l.commit("second", "model.pt", "2")
 	l.push()
 	l.poll()
 
 	l.git("checkout", "-q", "-b", "flood")
-	l.commit("flood", "a.bin", noise(1, 5<<20))
+	l.commit("flood", "a.bin", noise(1, 2<<20))
 	l.push("flood")
 	events := l.poll()
 	require.Equal(t, []string{"repo.over_budget ", "ref.created @refs/heads/flood"}, ops(events))
@@ -71,9 +72,10 @@ func TestFloodOverTheDiskBudget(t *testing.T) {
 
 // A raised budget is taken at the next start.
 func TestRaisedDiskBudget(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
-	l.cfg.DiskBudget = 1 << 20
-	l.commit("first", "a.bin", noise(2, 4<<20))
+	l.cfg.DiskBudget = 256 << 10
+	l.commit("first", "a.bin", noise(2, 1<<20))
 	l.push()
 	require.Equal(t, []string{"repo.over_budget "}, ops(l.poll()))
 	require.Empty(t, l.poll())
@@ -84,14 +86,15 @@ func TestRaisedDiskBudget(t *testing.T) {
 
 // Over the budget the oldest dropped tips go first.
 func TestOldDroppedTipsMakeRoom(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
-	l.cfg.DiskBudget = 6 << 20
+	l.cfg.DiskBudget = 1 << 20
 	base := l.commit("first")
 	l.push()
 	l.poll()
 	for i := range 6 {
 		l.git("reset", "-q", "--hard", base)
-		l.commit(fmt.Sprint("try ", i), "a.bin", noise(uint64(10+i), 1<<20))
+		l.commit(fmt.Sprint("try ", i), "a.bin", noise(uint64(10+i), 200<<10))
 		l.push("-f", "main")
 		events := l.poll()
 		require.Empty(t, with(events, "repo.over_budget"), "try %d", i)
@@ -104,6 +107,7 @@ func TestOldDroppedTipsMakeRoom(t *testing.T) {
 
 // Many small fetches do not leave many small packs.
 func TestSmallPacksArePutTogether(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.commit("first")
 	l.push()
@@ -123,6 +127,7 @@ func TestSmallPacksArePutTogether(t *testing.T) {
 
 // A blob over the blob budget is not fetched, and that is said.
 func TestLargeBlobIsNotLookedInto(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.cfg.BlobBudget = 64 << 10
 	l.commit("first")
@@ -147,6 +152,7 @@ func TestLargeBlobIsNotLookedInto(t *testing.T) {
 
 // A version that is left out is no base for the one that follows.
 func TestVersionAfterALargeOne(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.cfg.BlobBudget = 64 << 10
 	l.commit("first")
@@ -163,6 +169,7 @@ func TestVersionAfterALargeOne(t *testing.T) {
 
 // A fetch that takes too long is ended, and is an outage like another.
 func TestFetchTimeout(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.commit("first")
 	l.push()
@@ -212,6 +219,7 @@ func childrenPeak(t *testing.T) int64 {
 
 // Names are data: they reach events and nothing else.
 func TestHostileNames(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.commit("first", "model.pt", "1")
 	l.push()

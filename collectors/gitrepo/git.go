@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,24 +42,24 @@ var hardenings = []hardening{
 	{Config: "core.hooksPath=/dev/null", Why: "no hook runs"},
 	{Config: "core.fsmonitor=false", Why: "no file system monitor is started"},
 	{Config: "core.attributesFile=/dev/null", Why: "no attributes choose a driver"},
-	{Config: "core.alternateRefsCommand=", Why: "no command lists references"},
-	{Config: "core.bigFileThreshold=16m", Why: "a large blob is streamed, not held"},
-	{Config: "core.packedGitWindowSize=16m", Why: "a large pack is not mapped whole"},
-	{Config: "core.packedGitLimit=256m", Why: "and not many of them at once"},
-	{Config: "core.deltaBaseCacheLimit=32m", Why: "delta bases are not hoarded"},
 	{Config: "credential.helper=", Why: "no helper is asked for, or told, a password"},
 	{Config: "http.followRedirects=false", Why: "a server sends us and our token nowhere else"},
 	{Config: "transfer.bundleURI=false", Why: "no bundle is fetched from where the server says"},
-	{Config: "fetch.uriProtocols=", Why: "no pack is fetched from where the server says"},
 	{Config: "fetch.recurseSubmodules=false", Why: "a submodule's URL is not fetched"},
-	{Config: "submodule.recurse=false", Why: "nor is it visited"},
 	{Config: "fetch.writeCommitGraph=false", Why: "a fetch only fetches"},
-	{Config: "fetch.unpackLimit=1", Why: "what came stays in its pack, however much it is"},
 	{Config: "gc.auto=0", Why: "nothing is collected: dropped commits are evidence"},
-	{Config: "maintenance.auto=false", Why: "the same"},
 	{Config: "log.showSignature=false", Why: "no gpg is started"},
 	{Config: "log.mailmap=false", Why: "a .mailmap launders no names"},
 	{Config: "log.showRoot=true", Why: "the first commit has a diff too"},
+}
+
+// limits keep git small on a repository that is large or made to be.
+var limits = []string{
+	"core.bigFileThreshold=16m",    // a large blob is streamed, not held
+	"core.packedGitWindowSize=16m", // a large pack is not mapped whole
+	"core.packedGitLimit=256m",     // and not many of them at once
+	"core.deltaBaseCacheLimit=32m", // delta bases are not hoarded
+	"fetch.unpackLimit=1",          // what came stays in its pack, however little it is
 }
 
 // gitRunner starts git in one mirror.
@@ -103,7 +104,7 @@ func (g *gitRunner) command(ctx context.Context, args ...string) *exec.Cmd {
 			config = append(config, "-c", h.Config)
 		}
 	}
-	for _, c := range g.config {
+	for _, c := range slices.Concat(limits, g.config) {
 		config = append(config, "-c", c)
 	}
 	cmd := exec.CommandContext(ctx, "git", append(config, args...)...)
