@@ -100,3 +100,20 @@ func TestLiteralsOfAPattern(t *testing.T) {
 		require.Equal(t, want, [2]string{rs.rules[0].prefix, rs.rules[0].holds}, pattern)
 	}
 }
+
+// Fields that AWS may add one day do not move those before them, quoted or not.
+func TestFieldsThatAreAddedBehindAreIgnored(t *testing.T) {
+	for _, added := range []string{"", " new", " new -", ` "quoted"`, ` "quoted text"`, ` "quoted text" more`, ` "a" "b" -`} {
+		var p lineParser
+		var r record
+		require.NoError(t, p.parse(sampleLine(1, now)+added, &r))
+		require.Equal(t, "s3://ml/models/m1/weights.safetensors", r.assetID)
+		require.Equal(t, "200", r.status)
+		if r.doubt == "" {
+			require.Equal(t, "aws-cli/2.15.0 Python/3.11.6 Linux/6.1", r.agent, added)
+			require.Equal(t, "AuthHeader", r.authType)
+			continue
+		}
+		require.Empty(t, r.agent+r.referer, added)
+	}
+}
