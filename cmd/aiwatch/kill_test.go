@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,39 +24,6 @@ import (
 	"aiwatch/internal/event"
 	"aiwatch/internal/hecserver"
 )
-
-// rounds is how often a randomised or killing test repeats itself.
-func rounds(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("AIWATCH_ROUNDS")
-	if text == "" {
-		return 10
-	}
-	n, err := strconv.Atoi(text)
-	require.NoError(t, err, "AIWATCH_ROUNDS")
-	return n
-}
-
-// builtBinary is the program as a user has it, built once.
-var builtBinary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "aiwatch-binary-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "aiwatch")
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build the program: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-func binary(t *testing.T) string {
-	t.Helper()
-	path, err := builtBinary()
-	require.NoError(t, err)
-	return path
-}
 
 // A tracepoint is a moment at which a run waits to be told to go on.
 type tracepoint struct {
@@ -103,17 +69,6 @@ func listenTrace(t *testing.T) (path string, points <-chan tracepoint) {
 		os.RemoveAll(dir)
 	})
 	return path, ch
-}
-
-// accessLine is one record of a read in the format of S3's access log, and the
-// identity that the schema gives it.
-func accessLine(n int, at time.Time) (line string, id event.ID) {
-	request := fmt.Sprintf("%016X", 0x5A17000000000000+n)
-	key := fmt.Sprintf("vision/v%d/model-%05d.safetensors", n%7, n)
-	line = fmt.Sprintf("79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be models [%s] 198.51.100.%d arn:aws:iam::111122223333:user/person%d %s REST.GET.OBJECT %s"+
-		" \"GET /models/%s HTTP/1.1\" 200 - %d %d 12 9 \"-\" \"Boto3/1.34\" - aG9zdA== SigV4 TLS_AES_128_GCM_SHA256 AuthHeader models.s3.amazonaws.com TLSv1.3 - -",
-		at.Format("02/Jan/2006:15:04:05 -0700"), n%250, n%40, request, key, key, 1000+n, 1000+n)
-	return line, event.MakeID(event.SourcetypeS3, request, "REST.GET.OBJECT", key, "-")
 }
 
 // logBucket is a bucket of access logs on a real S3 server, with its truth.
@@ -180,58 +135,6 @@ func (b *logBucket) environment() []string {
 	return []string{"S3_SECRET=" + b.server.SecretKey, "HEC_TOKEN=" + hecToken, "AWS_EC2_METADATA_DISABLED=true"}
 }
 
-const hecToken = "5a17c0de-0000-4000-8000-000000000001"
-
-func writeConfiguration(t *testing.T, inputs, aiwatch string) string {
-	t.Helper()
-	dir := t.TempDir()
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "local"), 0o755))
-	for name, text := range map[string]string{"inputs.conf": inputs, "aiwatch.conf": aiwatch} {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "local", name), []byte(text), 0o644))
-	}
-	return dir
-}
-
-// receiver is a HEC receiver that counts and can be told to misbehave.
-type receiver struct {
-	*hecserver.Server
-	counter *hecserver.Counter
-	faults  *hecserver.Faults
-}
-
-func startReceiver(t *testing.T, ack bool, trace func(hecserver.Moment)) *receiver {
-	t.Helper()
-	faults, err := hecserver.NewFaults(1)
-	require.NoError(t, err)
-	r := &receiver{counter: hecserver.NewCounter(), faults: faults}
-	r.Server, err = hecserver.Start("127.0.0.1:0", nil, hecserver.Config{
-		Tokens: []hecserver.Token{{Value: hecToken, Ack: ack}}, Sink: r.counter, Faults: faults, Trace: trace,
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = r.Close() })
-	return r
-}
-
-// requireAll asserts that every event of the truth has arrived, that no number
-// is missing or was used twice, and that what came twice is the same. It returns
-// how many came twice.
-func (r *receiver) requireAll(t *testing.T, ids []event.ID) uint64 {
-	t.Helper()
-	missing := 0
-	for _, id := range ids {
-		if r.counter.Times(id.String()) == 0 {
-			missing++
-		}
-	}
-	stats := r.counter.Stats()
-	require.Zero(t, missing, "events lost of %d", len(ids))
-	require.Zero(t, stats.SeqMissing, "numbers missing: %+v", stats.Streams)
-	require.Zero(t, stats.SeqDoubles, "numbers used for two events")
-	require.Zero(t, stats.Conflicts, "events that came twice with other bytes")
-	require.Len(t, stats.Streams, 1, "one collector, one input")
-	return stats.Duplicates
-}
-
 // TestKilledAnywhere kills the program at moments of its delivery, over a bucket
 // on a real S3 server and with a receiver that fails at random, and counts at
 // the receiver.
@@ -261,7 +164,7 @@ func TestKilledAnywhere(t *testing.T) {
 	recutting := append([]hecserver.Fault{{Code: hecserver.ServerBusy, Commit: 7, Named: true, Probability: 0.5}}, usual...)
 
 	start := func(args ...string) *exec.Cmd {
-		cmd := exec.Command(binary(t), append([]string{"run", "--conf", conf, "--state", state}, args...)...)
+		cmd := exec.Command(builtProgram(t), append([]string{"run", "--conf", conf, "--state", state}, args...)...)
 		cmd.Env = append(append(os.Environ(), bucket.environment()...), traceEnv+"="+socket)
 		log := &bytes.Buffer{}
 		cmd.Stderr = log
@@ -327,12 +230,4 @@ func TestKilledAnywhere(t *testing.T) {
 	require.GreaterOrEqual(t, killed["committed"]+killed["before-post"], kills/5)
 	require.GreaterOrEqual(t, killed["posted"], kills/5)
 	require.GreaterOrEqual(t, killed["before-recut"], kills/5)
-}
-
-// tail is the end of a long text.
-func tail(s string) string {
-	if len(s) > 4000 {
-		return "..." + s[len(s)-4000:]
-	}
-	return s
 }

@@ -14,7 +14,7 @@ import (
 // TestMain lets scripts and fault tests run the program as a process of its
 // own: the test binary, called aiwatch.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(cleaning{m}, map[string]func(){
 		"aiwatch": main,
 		"fields":  fields,
 	})
