@@ -70,15 +70,14 @@ func jsonFunctions(m map[string]*evalFunction) {
 	m["json_array_to_mv"] = &evalFunction{least: 1, most: 2, args: "sx", page: pageJSON,
 		run: func(_ *evalEnv, _ *call, a []Value) Value {
 			doc, ok := decodeJSON(a[0].String())
-			list, isList := doc.([]any)
-			if !ok || !isList {
+			if !ok {
 				return null
 			}
 			keepQuotes := len(a) == 2 && (a[1].isTrue() || isTrueText(a[1].String()))
 			var vs []Value
-			for _, e := range list {
-				if _, isText := e.(string); isText && keepQuotes {
-					vs = append(vs, text(encodeJSON(e)))
+			for _, e := range elements(doc) {
+				if e[0] == '"' && keepQuotes {
+					vs = append(vs, text(string(e)))
 					continue
 				}
 				vs = append(vs, jsonToValue(e))
@@ -116,14 +115,30 @@ func jsonValue(b []byte, v Value) []byte {
 	return appendJSONString(b, s)
 }
 
+// decodeJSON reads one JSON document. Objects and arrays stay as they are
+// written, so that what is taken out of them keeps its order and spelling.
 func decodeJSON(s string) (any, bool) {
-	dec := json.NewDecoder(strings.NewReader(s))
-	dec.UseNumber()
-	var doc any
-	if dec.Decode(&doc) != nil || dec.More() {
+	if len(s) > 4<<20 || !json.Valid([]byte(s)) {
 		return nil, false
 	}
-	return doc, true
+	return json.RawMessage(strings.TrimSpace(s)), true
+}
+
+// members and elements take a document apart by one level.
+func members(v any) map[string]json.RawMessage {
+	var m map[string]json.RawMessage
+	if raw, ok := v.(json.RawMessage); ok && len(raw) > 0 && raw[0] == '{' && json.Unmarshal(raw, &m) != nil {
+		return nil
+	}
+	return m
+}
+
+func elements(v any) []json.RawMessage {
+	var l []json.RawMessage
+	if raw, ok := v.(json.RawMessage); ok && len(raw) > 0 && raw[0] == '[' && json.Unmarshal(raw, &l) != nil {
+		return nil
+	}
+	return l
 }
 
 func encodeJSON(v any) string {
@@ -139,17 +154,30 @@ func encodeJSON(v any) string {
 // jsonToValue is a piece of a document as a field holds it: texts without
 // quotes, objects and arrays as JSON.
 func jsonToValue(v any) Value {
-	switch v := v.(type) {
-	case nil:
-		return null
-	case string:
-		return dataText(v)
-	case bool:
-		return dataText(strconv.FormatBool(v))
-	case json.Number:
-		return dataText(v.String())
+	raw, ok := v.(json.RawMessage)
+	if !ok {
+		if v == nil {
+			return null
+		}
+		return text(encodeJSON(v))
 	}
-	return text(encodeJSON(v))
+	switch raw[0] {
+	case 'n':
+		return null
+	case '"':
+		var s string
+		if json.Unmarshal(raw, &s) != nil {
+			return null
+		}
+		return dataText(s)
+	case '{', '[':
+		var b bytes.Buffer
+		if json.Compact(&b, raw) != nil {
+			return null
+		}
+		return text(b.String())
+	}
+	return dataText(string(raw))
 }
 
 // jsonStep is one step of a path: a key, an index, or all elements.
@@ -202,18 +230,16 @@ func walkJSON(doc any, steps []jsonStep) (found []any, wild bool) {
 		for _, v := range current {
 			switch {
 			case s.index == -1:
-				if m, ok := v.(map[string]any); ok {
-					if e, ok := m[s.key]; ok {
-						next = append(next, e)
-					}
+				if e, ok := members(v)[s.key]; ok {
+					next = append(next, e)
 				}
 			case s.index == -2:
 				wild = true
-				if l, ok := v.([]any); ok {
-					next = append(next, l...)
+				for _, e := range elements(v) {
+					next = append(next, e)
 				}
 			default:
-				if l, ok := v.([]any); ok && s.index < len(l) {
+				if l := elements(v); s.index < len(l) {
 					next = append(next, l[s.index])
 				}
 			}

@@ -533,9 +533,13 @@ func (s *Store) memo(field string, test func(Value) bool) func(id uint32) bool {
 	case "_time", "_indextime", "_raw":
 		return func(id uint32) bool { return test(s.meta(field[1], id)) }
 	}
+	missing := null
+	if field == "index" {
+		missing = dataText("main") // where a flat row that names no index would be
+	}
 	c := s.columns[field]
 	if c == nil {
-		known := test(null)
+		known := test(missing)
 		return func(uint32) bool { return known }
 	}
 	known := make([]uint8, c.dict.len()+1)
@@ -543,7 +547,7 @@ func (s *Store) memo(field string, test func(Value) bool) func(id uint32) bool {
 		code := c.code(id)
 		k := known[code]
 		if k == 0 {
-			v := null
+			v := missing
 			if code != 0 {
 				v = c.dict.value(code)
 			}
