@@ -22,6 +22,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"aiwatch/internal/conf"
 )
 
@@ -181,6 +183,8 @@ type Input struct {
 	stdin   io.Closer
 	stdout  io.ReadCloser
 
+	reading chan struct{} // closed when events are to be read
+
 	mu     sync.Mutex
 	events []Event
 	whole  bool
@@ -191,9 +195,37 @@ type Input struct {
 	err    error         // of the process
 }
 
-// Start runs an input. Its stanza's values lie over the defaults that the app
-// ships for the scheme, and stdin stays open.
+// Start runs an input and reads its events. Its stanza's values lie over the
+// defaults that the app ships for the scheme, and stdin stays open.
 func (i *Instance) Start(scheme, name string, params map[string]string) *Input {
+	i.tb.Helper()
+	in := i.start(scheme, name, params)
+	close(in.reading)
+	return in
+}
+
+// StartUnread is Start for a splunkd that dies before it reads any event: it
+// returns when events lie in the pipe, where they stay until ClosePipe.
+func (i *Instance) StartUnread(scheme, name string, params map[string]string) *Input {
+	i.tb.Helper()
+	in := i.start(scheme, name, params)
+	raw, err := in.stdout.(*os.File).SyscallConn()
+	check(i.tb, err)
+	for deadline := time.Now().Add(patience); ; {
+		n := 0
+		check(i.tb, raw.Control(func(fd uintptr) {
+			n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
+		}))
+		if n > 0 {
+			return in
+		}
+		if time.Now().After(deadline) {
+			i.tb.Fatalf("no event came:\n%s", strings.Join(in.Log(), "\n"))
+		}
+	}
+}
+
+func (i *Instance) start(scheme, name string, params map[string]string) *Input {
 	i.tb.Helper()
 	checkpoints := filepath.Join(i.Home, "var/lib/splunk/modinputs", scheme)
 	check(i.tb, os.MkdirAll(checkpoints, 0o700))
@@ -208,7 +240,7 @@ func (i *Instance) Start(scheme, name string, params map[string]string) *Input {
 	}
 	maps.Copy(all, params)
 
-	in := &Input{tb: i.tb, command: i.command(scheme), more: make(chan struct{}), ended: make(chan struct{})}
+	in := &Input{tb: i.tb, command: i.command(scheme), reading: make(chan struct{}), more: make(chan struct{}), ended: make(chan struct{})}
 	stdin, err := in.command.StdinPipe()
 	check(i.tb, err)
 	in.stdin = stdin
@@ -233,6 +265,7 @@ func (i *Instance) Start(scheme, name string, params map[string]string) *Input {
 }
 
 func (in *Input) read() {
+	<-in.reading
 	whole, err := readStream(in.stdout, func(e Event) {
 		in.mu.Lock()
 		defer in.mu.Unlock()
@@ -347,12 +380,25 @@ func (in *Input) Terminate() (killed bool) {
 // Kill ends the input, and whatever it started, without warning.
 func (in *Input) Kill() {
 	_ = syscall.Kill(-in.command.Process.Pid, syscall.SIGKILL)
+	in.release()
 	<-in.ended
 	_ = in.stdin.Close()
 }
 
 // ClosePipe closes the pipe of the events, as a splunkd that dies does.
-func (in *Input) ClosePipe() { _ = in.stdout.Close() }
+func (in *Input) ClosePipe() {
+	_ = in.stdout.Close()
+	in.release()
+}
+
+// release lets a reader go that was never to read.
+func (in *Input) release() {
+	select {
+	case <-in.reading:
+	default:
+		close(in.reading)
+	}
+}
 
 func paramsXML(params map[string]string) string {
 	var b strings.Builder
