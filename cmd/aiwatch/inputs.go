@@ -12,6 +12,7 @@ import (
 	"aiwatch/collectors"
 	"aiwatch/collectors/gitrepo"
 	"aiwatch/collectors/identity"
+	"aiwatch/collectors/mlflow"
 	"aiwatch/collectors/s3access"
 	"aiwatch/internal/conf"
 )
@@ -101,10 +102,12 @@ func (b *inputBuilder) collector(ctx context.Context, s *conf.Settings) (collect
 	switch s.Kind() {
 	case "aiwatch_s3":
 		c, err = b.s3(ctx, s, log)
+	case "aiwatch_mlflow":
+		c, err = b.mlflow(ctx, s, log)
 	case "aiwatch_git":
 		c, err = b.git(ctx, s, log)
 	default:
-		err = fmt.Errorf("[%s]: this version has no collector for it", s.Stanza())
+		panic("no collector for " + s.Kind())
 	}
 	if err != nil {
 		return nil, exitWith(exitUsage, fmt.Errorf("[%s]: %w", s.Stanza(), err))
@@ -133,6 +136,41 @@ func (b *inputBuilder) s3(ctx context.Context, s *conf.Settings, log *slog.Logge
 		Start: s3access.Start{At: at, Ago: ago}, Trusted: s.String("trust") == "authenticated",
 		Identity: b.rules.identity, Assets: b.rules.assets, AWS: aws,
 		Now: b.program.now, Log: log,
+	})
+}
+
+func (b *inputBuilder) mlflow(ctx context.Context, s *conf.Settings, log *slog.Logger) (collectors.Collector, error) {
+	password, err := s.Secret(ctx, "password")
+	if err != nil {
+		return nil, err
+	}
+	token, err := s.Secret(ctx, "token")
+	if err != nil {
+		return nil, err
+	}
+	webhook, err := s.Secret(ctx, "webhook_secret")
+	if err != nil {
+		return nil, err
+	}
+	budget := s.Size("hash_budget")
+	if budget == 0 {
+		budget = -1 // nothing may be fetched; 0 is the collector's default
+	}
+	return mlflow.New(mlflow.Config{
+		Name: s.Name(), URL: s.String("url"), Instance: s.String("instance"),
+		Username: s.String("username"), Password: password.Reveal(), Token: token.Reveal(),
+		// Without a pace (a cron expression) the collector's default is the least
+		// time between two full sweeps.
+		Interval: s.Interval().Every, FastInterval: s.Duration("fast_interval"),
+		Experiments: s.List("experiments"), Runs: s.String("runs"), RequestsPerSweep: s.Int("requests_per_sweep"),
+		Artifacts: s.String("artifacts"), HashBudget: budget,
+		Listen: s.String("listen"), WebhookSecret: webhook.Reveal(),
+		ListenCertFile: s.String("listen_cert_file"), ListenKeyFile: s.String("listen_key_file"),
+		AccessLog: s.String("access_log"), Trusted: s.String("trust") == "authenticated",
+		TrustedProxies: s.Networks("trusted_proxies"), Backfill: s.Bool("backfill"),
+		CAFile: s.String("ca_file"), ClientCertFile: s.String("client_cert_file"), ClientKeyFile: s.String("client_key_file"),
+		Proxy: s.String("proxy"), Timeout: s.Duration("timeout"), InsecureSkipVerify: s.Bool("insecure_skip_verify"),
+		Identity: b.rules.identity.Resolve, Now: b.program.now, Log: log,
 	})
 }
 

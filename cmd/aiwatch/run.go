@@ -283,7 +283,8 @@ func stateError(err error) error {
 
 // schedule returns when an input is read.
 func schedule(s *conf.Settings) collectors.Schedule {
-	if s.Kind() == "aiwatch_mlflow" {
+	interval := s.Interval()
+	if s.Kind() == "aiwatch_mlflow" && interval.Cron == "" {
 		// The collector itself decides which polls are full sweeps.
 		return collectors.Every(s.Duration("fast_interval"))
 	}
@@ -291,6 +292,5 @@ func schedule(s *conf.Settings) collectors.Schedule {
 		// A queue is asked again at once: it answers when it has something.
 		return collectors.Every(0)
 	}
-	interval := s.Interval()
 	return interval.Next
 }
