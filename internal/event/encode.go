@@ -140,9 +140,31 @@ var plain = func() (t [256]bool) {
 // appendString appends s as a JSON string.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
+	if isPlain(s) {
+		b = append(b, s...)
+	} else {
+		b = appendEscaped(b, s)
+	}
+	return append(b, '"')
+}
+
+// appendField appends a field with a comma behind it: key is its name in
+// quotes, the colon and the quote with which the value begins.
+func appendField(b []byte, key, s string) []byte {
+	b = append(b, key...)
+	if isPlain(s) {
+		b = append(b, s...)
+	} else {
+		b = appendEscaped(b, s)
+	}
+	return append(b, '"', ',')
+}
+
+// appendEscaped appends s as it stands in a JSON string.
+func appendEscaped(b []byte, s string) []byte {
 	start := 0
 	for i := 0; i < len(s); {
-		if i+8 <= len(s) && plain8(s[i:i+8]) {
+		if i+8 <= len(s) && odd(word(s[i:])) == 0 {
 			i += 8
 			continue
 		}
@@ -171,25 +193,45 @@ func appendString(b []byte, s string) []byte {
 		}
 		start = i
 	}
-	b = append(b, s[start:]...)
-	return append(b, '"')
+	return append(b, s[start:]...)
 }
 
-// plain8 reports whether all of eight bytes are plain. It looks at them as one
-// word, with the classic test for a byte below n: (x-n) &^ x & 0x80. A borrow
-// between bytes can only turn the answer to false, and then each is looked at
-// by itself.
-func plain8(s string) bool {
+// isPlain reports whether s stands in a JSON string as it is, as nearly all
+// values do.
+func isPlain(s string) bool {
+	if len(s) < 8 {
+		for i := range len(s) {
+			if !plain[s[i]] {
+				return false
+			}
+		}
+		return true
+	}
+	// The last word first: it may share bytes with the one before.
+	marks := odd(word(s[len(s)-8:]))
+	for ; len(s) >= 8; s = s[8:] {
+		marks |= odd(word(s))
+	}
+	return marks == 0
+}
+
+// word returns the first eight bytes of s, the first one lowest.
+func word(s string) uint64 {
 	_ = s[7]
-	x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// odd returns 0 when all eight bytes of x are plain, by the classic test for a
+// byte below n: (x-n) &^ x & 0x80. A borrow between bytes comes from one that is
+// not plain itself, so it can hide none.
+func odd(x uint64) uint64 {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	quote, slash := x^(ones*'"'), x^(ones*'\\')
-	odd := x | (x + ones) | // not ASCII, or 0x7f
+	return (x | (x + ones) | // not ASCII, or 0x7f
 		(x-ones*0x20)&^x |
 		(quote-ones)&^quote |
-		(slash-ones)&^slash
-	return odd&tops == 0
+		(slash-ones)&^slash) & tops
 }
 
 const replacement = "\uFFFD"

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -89,14 +90,18 @@ func TestControlCharactersAndInvalidUTF8AreReplaced(t *testing.T) {
 	}
 }
 
-// Each byte at each place of a word, beside neighbours that could borrow.
-func TestPlainWordAgreesWithPlainBytes(t *testing.T) {
+// Each byte at each place of a text, beside neighbours that could borrow.
+func TestPlainWordsAgreeWithPlainBytes(t *testing.T) {
 	for c := range 256 {
-		for at := range 8 {
-			for _, near := range []byte{' ', '~', '!', '#', '[', ']', 'a'} {
-				word := []byte(strings.Repeat(string(near), 8))
-				word[at] = byte(c)
-				require.Equal(t, plain[c], plain8(string(word)), "%q", word)
+		for _, size := range []int{1, 7, 8, 9, 15, 16, 21} {
+			for at := range size {
+				for _, near := range []byte{' ', '~', '!', '#', '[', ']', 'a'} {
+					text := bytes.Repeat([]byte{near}, size)
+					text[at] = byte(c)
+					if isPlain(string(text)) != plain[c] {
+						t.Fatalf("%q", text)
+					}
+				}
 			}
 		}
 	}

@@ -289,99 +289,98 @@ type Event struct {
 // the order of their names.
 func (e *Event) appendFields(b []byte) []byte {
 	if e.AccessPoint != "" {
-		b = append(appendString(append(b, "\"access_point\":"...), e.AccessPoint), ',')
+		b = appendField(b, "\"access_point\":\"", e.AccessPoint)
 	}
 	if e.ACLRequired != "" {
-		b = append(appendString(append(b, "\"acl_required\":"...), e.ACLRequired), ',')
+		b = appendField(b, "\"acl_required\":\"", e.ACLRequired)
 	}
 	if e.Action != "" {
-		b = append(appendString(append(b, "\"action\":"...), e.Action), ',')
+		b = appendField(b, "\"action\":\"", e.Action)
 	}
 	if e.Alias != "" {
-		b = append(appendString(append(b, "\"alias\":"...), e.Alias), ',')
+		b = appendField(b, "\"alias\":\"", e.Alias)
 	}
 	if len(e.Aliases) > 0 {
 		b = append(appendList(append(b, "\"aliases\":"...), e.Aliases), ',')
 	}
 	if e.AssetDigest != "" {
-		b = append(appendString(append(b, "\"asset_digest\":"...), e.AssetDigest), ',')
+		b = appendField(b, "\"asset_digest\":\"", e.AssetDigest)
 	}
 	if e.AssetFormat != "" {
-		b = append(appendString(append(b, "\"asset_format\":"...), e.AssetFormat), ',')
+		b = appendField(b, "\"asset_format\":\"", e.AssetFormat)
 	}
 	if e.AssetID != "" {
-		b = append(appendString(append(b, "\"asset_id\":"...), e.AssetID), ',')
+		b = appendField(b, "\"asset_id\":\"", e.AssetID)
 	}
 	if e.AssetName != "" {
-		b = append(appendString(append(b, "\"asset_name\":"...), e.AssetName), ',')
+		b = appendField(b, "\"asset_name\":\"", e.AssetName)
 	}
 	if e.AssetRole != "" {
-		b = append(appendString(append(b, "\"asset_role\":"...), e.AssetRole), ',')
+		b = appendField(b, "\"asset_role\":\"", e.AssetRole)
 	}
 	if e.AssetSize.IsSet() {
 		b = append(e.AssetSize.appendJSON(append(b, "\"asset_size\":"...)), ',')
 	}
 	if e.AssetType != "" {
-		b = append(appendString(append(b, "\"asset_type\":"...), e.AssetType), ',')
+		b = appendField(b, "\"asset_type\":\"", e.AssetType)
 	}
 	if e.AssetVersion != "" {
-		b = append(appendString(append(b, "\"asset_version\":"...), e.AssetVersion), ',')
+		b = appendField(b, "\"asset_version\":\"", e.AssetVersion)
 	}
 	if e.AuthenticationType != "" {
-		b = append(appendString(append(b, "\"authentication_type\":"...), e.AuthenticationType), ',')
+		b = appendField(b, "\"authentication_type\":\"", e.AuthenticationType)
 	}
 	if e.Author != "" {
-		b = append(appendString(append(b, "\"author\":"...), e.Author), ',')
+		b = appendField(b, "\"author\":\"", e.Author)
 	}
 	if e.AuthorDate.IsSet() {
 		b = append(e.AuthorDate.appendJSON(append(b, "\"author_date\":"...)), ',')
 	}
 	if e.AuthorEmail != "" {
-		b = append(appendString(append(b, "\"author_email\":"...), e.AuthorEmail), ',')
+		b = appendField(b, "\"author_email\":\"", e.AuthorEmail)
 	}
 	if e.BucketOwner != "" {
-		b = append(appendString(append(b, "\"bucket_owner\":"...), e.BucketOwner), ',')
+		b = appendField(b, "\"bucket_owner\":\"", e.BucketOwner)
 	}
 	if e.BytesOut.IsSet() {
 		b = append(e.BytesOut.appendJSON(append(b, "\"bytes_out\":"...)), ',')
 	}
 	if e.ChangeField != "" {
-		b = append(appendString(append(b, "\"change_field\":"...), e.ChangeField), ',')
+		b = appendField(b, "\"change_field\":\"", e.ChangeField)
 	}
 	if e.ChangeType != "" {
-		b = append(appendString(append(b, "\"change_type\":"...), e.ChangeType), ',')
+		b = appendField(b, "\"change_type\":\"", e.ChangeType)
 	}
 	if e.ClaimedTime.IsSet() {
 		b = append(e.ClaimedTime.appendJSON(append(b, "\"claimed_time\":"...)), ',')
 	}
 	if e.Code != "" {
-		b = append(appendString(append(b, "\"code\":"...), e.Code), ',')
+		b = appendField(b, "\"code\":\"", e.Code)
 	}
-	b = appendString(append(b, "\"collector\":"...), e.Collector)
-	b = append(b, ',')
+	b = appendField(b, "\"collector\":\"", e.Collector)
 	if e.CommitDate.IsSet() {
 		b = append(e.CommitDate.appendJSON(append(b, "\"commit_date\":"...)), ',')
 	}
 	if e.Committer != "" {
-		b = append(appendString(append(b, "\"committer\":"...), e.Committer), ',')
+		b = appendField(b, "\"committer\":\"", e.Committer)
 	}
 	if e.CommitterEmail != "" {
-		b = append(appendString(append(b, "\"committer_email\":"...), e.CommitterEmail), ',')
+		b = appendField(b, "\"committer_email\":\"", e.CommitterEmail)
 	}
 	if len(e.Coverage) > 0 {
 		b = append(appendList(append(b, "\"coverage\":"...), e.Coverage), ',')
 	}
 	if e.DatasetContext != "" {
-		b = append(appendString(append(b, "\"dataset_context\":"...), e.DatasetContext), ',')
+		b = appendField(b, "\"dataset_context\":\"", e.DatasetContext)
 	}
 	if e.DatasetDigest != "" {
-		b = append(appendString(append(b, "\"dataset_digest\":"...), e.DatasetDigest), ',')
+		b = appendField(b, "\"dataset_digest\":\"", e.DatasetDigest)
 	}
 	if e.DatasetName != "" {
-		b = append(appendString(append(b, "\"dataset_name\":"...), e.DatasetName), ',')
+		b = appendField(b, "\"dataset_name\":\"", e.DatasetName)
 	}
 	if e.DatasetSource != "" {
-		b = append(appendString(append(b, "\"dataset_source\":"...), e.DatasetSource), ',')
+		b = appendField(b, "\"dataset_source\":\"", e.DatasetSource)
 	}
 	if e.DeadLetters.IsSet() {
 		b = append(e.DeadLetters.appendJSON(append(b, "\"dead_letters\":"...)), ',')
@@ -390,16 +389,16 @@ func (e *Event) appendFields(b []byte) []byte {
 		b = append(e.Direct.appendJSON(append(b, "\"direct\":"...)), ',')
 	}
 	if e.DroppedBy != "" {
-		b = append(appendString(append(b, "\"dropped_by\":"...), e.DroppedBy), ',')
+		b = appendField(b, "\"dropped_by\":\"", e.DroppedBy)
 	}
 	if e.DVCMD5 != "" {
-		b = append(appendString(append(b, "\"dvc_md5\":"...), e.DVCMD5), ',')
+		b = appendField(b, "\"dvc_md5\":\"", e.DVCMD5)
 	}
 	if e.Error != "" {
-		b = append(appendString(append(b, "\"error\":"...), e.Error), ',')
+		b = appendField(b, "\"error\":\"", e.Error)
 	}
 	if e.ErrorCode != "" {
-		b = append(appendString(append(b, "\"error_code\":"...), e.ErrorCode), ',')
+		b = appendField(b, "\"error_code\":\"", e.ErrorCode)
 	}
 	b = e.ID.appendJSON(append(b, "\"event_id\":"...))
 	b = append(b, ',')
@@ -407,31 +406,31 @@ func (e *Event) appendFields(b []byte) []byte {
 		b = append(e.Events.appendJSON(append(b, "\"events\":"...)), ',')
 	}
 	if e.Evidence != "" {
-		b = append(appendString(append(b, "\"evidence\":"...), e.Evidence), ',')
+		b = appendField(b, "\"evidence\":\"", e.Evidence)
 	}
 	if e.ExperimentID != "" {
-		b = append(appendString(append(b, "\"experiment_id\":"...), e.ExperimentID), ',')
+		b = appendField(b, "\"experiment_id\":\"", e.ExperimentID)
 	}
 	if e.GitCommit != "" {
-		b = append(appendString(append(b, "\"git_commit\":"...), e.GitCommit), ',')
+		b = appendField(b, "\"git_commit\":\"", e.GitCommit)
 	}
 	if e.GitDirty.IsSet() {
 		b = append(e.GitDirty.appendJSON(append(b, "\"git_dirty\":"...)), ',')
 	}
 	if e.GitRef != "" {
-		b = append(appendString(append(b, "\"git_ref\":"...), e.GitRef), ',')
+		b = appendField(b, "\"git_ref\":\"", e.GitRef)
 	}
 	if e.GitRepo != "" {
-		b = append(appendString(append(b, "\"git_repo\":"...), e.GitRepo), ',')
+		b = appendField(b, "\"git_repo\":\"", e.GitRepo)
 	}
 	if e.GranteePermission != "" {
-		b = append(appendString(append(b, "\"grantee_permission\":"...), e.GranteePermission), ',')
+		b = appendField(b, "\"grantee_permission\":\"", e.GranteePermission)
 	}
 	if e.Held.IsSet() {
 		b = append(e.Held.appendJSON(append(b, "\"held\":"...)), ',')
 	}
 	if e.HostHeader != "" {
-		b = append(appendString(append(b, "\"host_header\":"...), e.HostHeader), ',')
+		b = appendField(b, "\"host_header\":\"", e.HostHeader)
 	}
 	if len(e.Imports) > 0 {
 		b = append(appendList(append(b, "\"imports\":"...), e.Imports), ',')
@@ -452,13 +451,13 @@ func (e *Event) appendFields(b []byte) []byte {
 		b = append(e.LastSweepTime.appendJSON(append(b, "\"last_sweep_time\":"...)), ',')
 	}
 	if e.LFSOid != "" {
-		b = append(appendString(append(b, "\"lfs_oid\":"...), e.LFSOid), ',')
+		b = appendField(b, "\"lfs_oid\":\"", e.LFSOid)
 	}
 	if e.LFSSize.IsSet() {
 		b = append(e.LFSSize.appendJSON(append(b, "\"lfs_size\":"...)), ',')
 	}
 	if e.LoggedModelID != "" {
-		b = append(appendString(append(b, "\"logged_model_id\":"...), e.LoggedModelID), ',')
+		b = appendField(b, "\"logged_model_id\":\"", e.LoggedModelID)
 	}
 	if e.Merge.IsSet() {
 		b = append(e.Merge.appendJSON(append(b, "\"merge\":"...)), ',')
@@ -467,13 +466,13 @@ func (e *Event) appendFields(b []byte) []byte {
 		b = append(e.MergeOnly.appendJSON(append(b, "\"merge_only\":"...)), ',')
 	}
 	if e.ModelName != "" {
-		b = append(appendString(append(b, "\"model_name\":"...), e.ModelName), ',')
+		b = appendField(b, "\"model_name\":\"", e.ModelName)
 	}
 	if e.ModelVersion != "" {
-		b = append(appendString(append(b, "\"model_version\":"...), e.ModelVersion), ',')
+		b = appendField(b, "\"model_version\":\"", e.ModelVersion)
 	}
 	if e.NewValue != "" {
-		b = append(appendString(append(b, "\"new_value\":"...), e.NewValue), ',')
+		b = appendField(b, "\"new_value\":\"", e.NewValue)
 	}
 	if e.NewestRecordTime.IsSet() {
 		b = append(e.NewestRecordTime.appendJSON(append(b, "\"newest_record_time\":"...)), ',')
@@ -482,16 +481,16 @@ func (e *Event) appendFields(b []byte) []byte {
 		b = append(e.NotBefore.appendJSON(append(b, "\"not_before\":"...)), ',')
 	}
 	if e.OldValue != "" {
-		b = append(appendString(append(b, "\"old_value\":"...), e.OldValue), ',')
+		b = appendField(b, "\"old_value\":\"", e.OldValue)
 	}
 	if e.OldestQueuedSeconds.IsSet() {
 		b = append(e.OldestQueuedSeconds.appendJSON(append(b, "\"oldest_queued_seconds\":"...)), ',')
 	}
 	if e.Operation != "" {
-		b = append(appendString(append(b, "\"operation\":"...), e.Operation), ',')
+		b = appendField(b, "\"operation\":\"", e.Operation)
 	}
 	if e.Owner != "" {
-		b = append(appendString(append(b, "\"owner\":"...), e.Owner), ',')
+		b = appendField(b, "\"owner\":\"", e.Owner)
 	}
 	if e.ParentDate.IsSet() {
 		b = append(e.ParentDate.appendJSON(append(b, "\"parent_date\":"...)), ',')
@@ -500,153 +499,153 @@ func (e *Event) appendFields(b []byte) []byte {
 		b = append(appendList(append(b, "\"parents\":"...), e.Parents), ',')
 	}
 	if e.ParseError != "" {
-		b = append(appendString(append(b, "\"parse_error\":"...), e.ParseError), ',')
+		b = appendField(b, "\"parse_error\":\"", e.ParseError)
 	}
 	if e.Protected.IsSet() {
 		b = append(e.Protected.appendJSON(append(b, "\"protected\":"...)), ',')
 	}
 	if e.Pusher != "" {
-		b = append(appendString(append(b, "\"pusher\":"...), e.Pusher), ',')
+		b = appendField(b, "\"pusher\":\"", e.Pusher)
 	}
 	if e.QueueBytes.IsSet() {
 		b = append(e.QueueBytes.appendJSON(append(b, "\"queue_bytes\":"...)), ',')
 	}
 	if e.Raw != "" {
-		b = append(appendString(append(b, "\"raw\":"...), e.Raw), ',')
+		b = appendField(b, "\"raw\":\"", e.Raw)
 	}
 	if e.RawRef != "" {
-		b = append(appendString(append(b, "\"raw_ref\":"...), e.RawRef), ',')
+		b = appendField(b, "\"raw_ref\":\"", e.RawRef)
 	}
 	if e.RawSHA256 != "" {
-		b = append(appendString(append(b, "\"raw_sha256\":"...), e.RawSHA256), ',')
+		b = appendField(b, "\"raw_sha256\":\"", e.RawSHA256)
 	}
 	if e.RecordsRead.IsSet() {
 		b = append(e.RecordsRead.appendJSON(append(b, "\"records_read\":"...)), ',')
 	}
 	if e.Referer != "" {
-		b = append(appendString(append(b, "\"referer\":"...), e.Referer), ',')
+		b = appendField(b, "\"referer\":\"", e.Referer)
 	}
 	if e.RefusedCollector != "" {
-		b = append(appendString(append(b, "\"refused_collector\":"...), e.RefusedCollector), ',')
+		b = appendField(b, "\"refused_collector\":\"", e.RefusedCollector)
 	}
 	if e.RefusedEventID != "" {
-		b = append(appendString(append(b, "\"refused_event_id\":"...), e.RefusedEventID), ',')
+		b = appendField(b, "\"refused_event_id\":\"", e.RefusedEventID)
 	}
 	if e.RefusedSeq.IsSet() {
 		b = append(e.RefusedSeq.appendJSON(append(b, "\"refused_seq\":"...)), ',')
 	}
 	if e.RegisteredBy != "" {
-		b = append(appendString(append(b, "\"registered_by\":"...), e.RegisteredBy), ',')
+		b = appendField(b, "\"registered_by\":\"", e.RegisteredBy)
 	}
 	if e.RequestID != "" {
-		b = append(appendString(append(b, "\"request_id\":"...), e.RequestID), ',')
+		b = appendField(b, "\"request_id\":\"", e.RequestID)
 	}
 	if e.RunEnd.IsSet() {
 		b = append(e.RunEnd.appendJSON(append(b, "\"run_end\":"...)), ',')
 	}
 	if e.RunID != "" {
-		b = append(appendString(append(b, "\"run_id\":"...), e.RunID), ',')
+		b = appendField(b, "\"run_id\":\"", e.RunID)
 	}
 	if e.RunStart.IsSet() {
 		b = append(e.RunStart.appendJSON(append(b, "\"run_start\":"...)), ',')
 	}
 	if e.RunStatus != "" {
-		b = append(appendString(append(b, "\"run_status\":"...), e.RunStatus), ',')
+		b = appendField(b, "\"run_status\":\"", e.RunStatus)
 	}
 	if e.SchemaVersion != "" {
-		b = append(appendString(append(b, "\"schema_version\":"...), e.SchemaVersion), ',')
+		b = appendField(b, "\"schema_version\":\"", e.SchemaVersion)
 	}
 	b = strconv.AppendUint(append(b, "\"seq\":"...), e.Seq, 10)
 	b = append(b, ',')
 	if e.Signature != "" {
-		b = append(appendString(append(b, "\"signature\":"...), e.Signature), ',')
+		b = appendField(b, "\"signature\":\"", e.Signature)
 	}
 	if e.SignerKey != "" {
-		b = append(appendString(append(b, "\"signer_key\":"...), e.SignerKey), ',')
+		b = appendField(b, "\"signer_key\":\"", e.SignerKey)
 	}
 	if e.SourceOutside.IsSet() {
 		b = append(e.SourceOutside.appendJSON(append(b, "\"source_outside\":"...)), ',')
 	}
 	if e.SourceType != "" {
-		b = append(appendString(append(b, "\"source_type\":"...), e.SourceType), ',')
+		b = appendField(b, "\"source_type\":\"", e.SourceType)
 	}
 	if e.SourceURI != "" {
-		b = append(appendString(append(b, "\"source_uri\":"...), e.SourceURI), ',')
+		b = appendField(b, "\"source_uri\":\"", e.SourceURI)
 	}
 	if e.Src != "" {
-		b = append(appendString(append(b, "\"src\":"...), e.Src), ',')
+		b = appendField(b, "\"src\":\"", e.Src)
 	}
 	if e.SrcUser != "" {
-		b = append(appendString(append(b, "\"src_user\":"...), e.SrcUser), ',')
+		b = appendField(b, "\"src_user\":\"", e.SrcUser)
 	}
 	if e.Stage != "" {
-		b = append(appendString(append(b, "\"stage\":"...), e.Stage), ',')
+		b = appendField(b, "\"stage\":\"", e.Stage)
 	}
 	if e.State != "" {
-		b = append(appendString(append(b, "\"state\":"...), e.State), ',')
+		b = appendField(b, "\"state\":\"", e.State)
 	}
 	if e.Status != "" {
-		b = append(appendString(append(b, "\"status\":"...), e.Status), ',')
+		b = appendField(b, "\"status\":\"", e.Status)
 	}
 	if e.StatusCode != "" {
-		b = append(appendString(append(b, "\"status_code\":"...), e.StatusCode), ',')
+		b = appendField(b, "\"status_code\":\"", e.StatusCode)
 	}
 	if e.Subject != "" {
-		b = append(appendString(append(b, "\"subject\":"...), e.Subject), ',')
+		b = appendField(b, "\"subject\":\"", e.Subject)
 	}
 	if e.SubmoduleCommit != "" {
-		b = append(appendString(append(b, "\"submodule_commit\":"...), e.SubmoduleCommit), ',')
+		b = appendField(b, "\"submodule_commit\":\"", e.SubmoduleCommit)
 	}
 	if e.TagKey != "" {
-		b = append(appendString(append(b, "\"tag_key\":"...), e.TagKey), ',')
+		b = appendField(b, "\"tag_key\":\"", e.TagKey)
 	}
 	if len(e.Tags) > 0 {
 		b = append(appendList(append(b, "\"tags\":"...), e.Tags), ',')
 	}
 	if e.Text != "" {
-		b = append(appendString(append(b, "\"text\":"...), e.Text), ',')
+		b = appendField(b, "\"text\":\"", e.Text)
 	}
 	if e.TimeBasis != "" {
-		b = append(appendString(append(b, "\"time_basis\":"...), e.TimeBasis), ',')
+		b = appendField(b, "\"time_basis\":\"", e.TimeBasis)
 	}
 	if e.TrainedBy != "" {
-		b = append(appendString(append(b, "\"trained_by\":"...), e.TrainedBy), ',')
+		b = appendField(b, "\"trained_by\":\"", e.TrainedBy)
 	}
 	if e.TrainedByConfidence != "" {
-		b = append(appendString(append(b, "\"trained_by_confidence\":"...), e.TrainedByConfidence), ',')
+		b = appendField(b, "\"trained_by_confidence\":\"", e.TrainedByConfidence)
 	}
 	if len(e.Truncated) > 0 {
 		b = append(appendList(append(b, "\"truncated\":"...), e.Truncated), ',')
 	}
 	if e.User != "" {
-		b = append(appendString(append(b, "\"user\":"...), e.User), ',')
+		b = appendField(b, "\"user\":\"", e.User)
 	}
 	if e.UserAgent != "" {
-		b = append(appendString(append(b, "\"user_agent\":"...), e.UserAgent), ',')
+		b = appendField(b, "\"user_agent\":\"", e.UserAgent)
 	}
 	if len(e.UserCandidates) > 0 {
 		b = append(appendList(append(b, "\"user_candidates\":"...), e.UserCandidates), ',')
 	}
 	if e.UserConfidence != "" {
-		b = append(appendString(append(b, "\"user_confidence\":"...), e.UserConfidence), ',')
+		b = appendField(b, "\"user_confidence\":\"", e.UserConfidence)
 	}
 	if e.UserID != "" {
-		b = append(appendString(append(b, "\"user_id\":"...), e.UserID), ',')
+		b = appendField(b, "\"user_id\":\"", e.UserID)
 	}
 	if e.UserType != "" {
-		b = append(appendString(append(b, "\"user_type\":"...), e.UserType), ',')
+		b = appendField(b, "\"user_type\":\"", e.UserType)
 	}
 	if e.VendorAction != "" {
-		b = append(appendString(append(b, "\"vendor_action\":"...), e.VendorAction), ',')
+		b = appendField(b, "\"vendor_action\":\"", e.VendorAction)
 	}
 	if e.Verdict != "" {
-		b = append(appendString(append(b, "\"verdict\":"...), e.Verdict), ',')
+		b = appendField(b, "\"verdict\":\"", e.Verdict)
 	}
 	if e.Version != "" {
-		b = append(appendString(append(b, "\"version\":"...), e.Version), ',')
+		b = appendField(b, "\"version\":\"", e.Version)
 	}
 	if e.VersionID != "" {
-		b = append(appendString(append(b, "\"version_id\":"...), e.VersionID), ',')
+		b = appendField(b, "\"version_id\":\"", e.VersionID)
 	}
 	return b
 }

@@ -60,15 +60,16 @@ func render() []byte {
 		"// the order of their names.\nfunc (e *Event) appendFields(b []byte) []byte {\n")
 	for _, f := range fields {
 		key := fmt.Sprintf("%q", `"`+f.Name+`":`)
+		opened := fmt.Sprintf("%q", `"`+f.Name+`":"`)
 		switch {
 		case f.Name == "event_id":
 			fmt.Fprintf(&b, "\tb = e.ID.appendJSON(append(b, %s...))\n\tb = append(b, ',')\n", key)
 		case f.Name == "collector":
-			fmt.Fprintf(&b, "\tb = appendString(append(b, %s...), e.Collector)\n\tb = append(b, ',')\n", key)
+			fmt.Fprintf(&b, "\tb = appendField(b, %s, e.Collector)\n", opened)
 		case f.Name == "seq":
 			fmt.Fprintf(&b, "\tb = strconv.AppendUint(append(b, %s...), e.Seq, 10)\n\tb = append(b, ',')\n", key)
 		case f.Kind == schema.String:
-			fmt.Fprintf(&b, "\tif e.%[1]s != \"\" {\n\t\tb = append(appendString(append(b, %[2]s...), e.%[1]s), ',')\n\t}\n", goName(f.Name), key)
+			fmt.Fprintf(&b, "\tif e.%[1]s != \"\" {\n\t\tb = appendField(b, %[2]s, e.%[1]s)\n\t}\n", goName(f.Name), opened)
 		case f.Kind == schema.List:
 			fmt.Fprintf(&b, "\tif len(e.%[1]s) > 0 {\n\t\tb = append(appendList(append(b, %[2]s...), e.%[1]s), ',')\n\t}\n", goName(f.Name), key)
 		default:
