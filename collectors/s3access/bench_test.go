@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
 	"syscall"
@@ -134,10 +135,13 @@ func BenchmarkEncodingCSV(b *testing.B) {
 	for b.Loop() {
 		r := csv.NewReader(bytes.NewReader(data))
 		r.Comma, r.LazyQuotes, r.FieldsPerRecord, r.ReuseRecord = ' ', true, -1, true
-		for {
+		records := 0
+		for ; ; records++ {
 			if _, err := r.Read(); err != nil {
+				require.ErrorIs(b, err, io.EOF)
 				break
 			}
 		}
+		require.Equal(b, 20_000, records)
 	}
 }

@@ -21,7 +21,6 @@ import (
 type fakeSQS struct {
 	mu       sync.Mutex
 	messages []*fakeMessage
-	deleted  []string
 	onDelete func() // called before a deletion
 }
 

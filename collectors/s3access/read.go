@@ -243,7 +243,7 @@ func (c *Collector) line(out collectors.Output, d *document, line string, aws bo
 // beginning each time, and d.line records are skipped.
 func (c *Collector) readJSON(ctx context.Context, out collectors.Output, d *document, text io.Reader) error {
 	objects := newObjectReader(text)
-	var skip = d.line
+	skip := d.line
 	for n := int64(0); ; n++ {
 		object, err := objects.next()
 		if err == io.EOF {

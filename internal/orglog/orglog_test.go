@@ -36,8 +36,9 @@ func TestTheSameOptionsGiveTheSameBytes(t *testing.T) {
 		require.NoError(t, err)
 		return b.String()
 	}
-	require.True(t, logs(1) == logs(1))
-	require.False(t, logs(1) == logs(2))
+	first := logs(1)
+	require.True(t, first == logs(1))
+	require.False(t, first == logs(2))
 }
 
 func TestTheLayoutsHaveTheNamesOfS3(t *testing.T) {
