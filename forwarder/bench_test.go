@@ -1,11 +1,17 @@
+//go:build unix
+
 package forwarder_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -88,12 +94,23 @@ func BenchmarkCommit(b *testing.B) {
 // posted, acknowledged, removed. The receiver answers and reads nothing more than
 // it must, but its share of the CPU is in the figure.
 func BenchmarkDeliver(b *testing.B) {
+	var ackID atomic.Uint64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/ack") {
+			var q struct{ Acks []uint64 }
+			_ = json.NewDecoder(r.Body).Decode(&q)
+			states := map[string]bool{}
+			for _, id := range q.Acks {
+				states[strconv.FormatUint(id, 10)] = true
+			}
+			_ = json.NewEncoder(w).Encode(map[string]any{"acks": states})
+			return
+		}
 		discard(r)
-		_, _ = w.Write([]byte(`{"text":"Success","code":0}`))
+		_, _ = fmt.Fprintf(w, `{"text":"Success","code":0,"ackId":%d}`, ackID.Add(1)-1)
 	}))
 	defer server.Close()
-	d, err := hec.New(hec.Config{URLs: []string{server.URL}, Token: token})
+	d, err := hec.New(hec.Config{URLs: []string{server.URL}, Token: token, AckInterval: 100 * time.Millisecond})
 	require.NoError(b, err)
 	f, s := benchForwarder(b, d)
 	ctx, cancel := context.WithCancel(b.Context())

@@ -44,7 +44,7 @@ type gate struct {
 // caps is what is known about the sizes that the destination takes.
 type caps struct {
 	limit  atomic.Int64 // raw bytes a body is cut at
-	raw    int          // largest raw size that is tried; 0 is any
+	raw    int          // half of the smallest raw size that was refused; 0 is none
 	packed int          // the same after compression
 }
 

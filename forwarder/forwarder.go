@@ -104,6 +104,7 @@ type Forwarder struct {
 	suspects map[uint64]int // batch -> raw size of the refused body it was the front of
 	failed   error
 	closed   bool
+	warned   time.Time // that the queue takes nothing
 
 	removals chan struct{} // something is in removing
 	removing []*parcel
@@ -428,9 +429,7 @@ func (f *Forwarder) persist(stop <-chan struct{}, stalled func(bool), write func
 			f.fail(err)
 			return err
 		}
-		if wait == persistMin {
-			f.log.Warn("the queue does not take what is to be written; it is tried again", "error", err)
-		}
+		f.warnStalled(err)
 		if stalled != nil {
 			stalled(true)
 		}
@@ -442,6 +441,19 @@ func (f *Forwarder) persist(stop <-chan struct{}, stalled func(bool), write func
 		}
 	}
 }
+
+// warnStalled says that the queue takes nothing, once in a while.
+func (f *Forwarder) warnStalled(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now := f.clock.Now(); now.Sub(f.warned) >= warnAgain {
+		f.warned = now
+		f.log.Warn("the queue takes nothing; it is tried again, and collectors wait meanwhile", "error", err)
+	}
+}
+
+// warnAgain is the time between two warnings of the same kind.
+const warnAgain = time.Minute
 
 // buffers keeps a few large buffers for the next one who needs one.
 type buffers struct {

@@ -39,11 +39,12 @@ func (f *Forwarder) isolate(ctx context.Context, p *parcel, data []byte, out Out
 
 func halves(n int) []int { return []int{(n + 1) / 2, n} }
 
-// tooLarge says whether the body is known to be too large.
+// tooLarge says whether a body is surely larger than what the destination takes:
+// by its raw size and by its compressed one.
 func (f *Forwarder) tooLarge(p *parcel) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return p.Events > 1 && (f.caps.raw > 0 && p.Raw > f.caps.raw || f.caps.packed > 0 && p.Size > f.caps.packed)
+	return p.Events > 1 && f.caps.raw > 0 && p.Raw > f.caps.raw && p.Size > f.caps.packed
 }
 
 // learn takes from a refused body what the destination will take. It is not
