@@ -52,6 +52,9 @@ func (t *translator) resolve(requester string, ours bool) *person {
 		t.last, t.lastRequester = p, requester
 		return p
 	}
+	// What is remembered must not keep the log that it was read from: the
+	// requester is a part of it, and the user often a part of the requester.
+	requester = strings.Clone(requester)
 	p := &person{}
 	p.user, p.typ, p.confidence = t.cfg.Identity.Resolve(requester)
 	if p.typ == event.S3UserType(requester) {
@@ -70,7 +73,7 @@ func (t *translator) resolve(requester string, ours bool) *person {
 	if len(t.people) >= maxPeople {
 		clear(t.people)
 	}
-	t.people[strings.Clone(requester)] = p
+	t.people[requester] = p
 	return p
 }
 
