@@ -300,6 +300,9 @@ func (p *parser) searchComparison(at int, name, op string) (searchExpr, error) {
 	}
 	switch name {
 	case "earliest", "latest", "_index_earliest", "_index_latest":
+		if strings.EqualFold(value, "now") && strings.HasPrefix(p.text[p.pos:], "()") {
+			p.pos += 2
+		}
 		if op != "=" {
 			return nil, p.refuse(at, "the time modifier %s takes =, not %s", name, op)
 		}
