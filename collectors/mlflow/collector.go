@@ -73,6 +73,9 @@ type area struct {
 	Runs int64 `json:"runs,omitempty"`
 	// Root is the server's artifact root.
 	Root string `json:"root,omitempty"`
+	// Stale: versions, models or runs changed since it was looked up which stand
+	// behind which.
+	Stale bool `json:"stale,omitempty"`
 	// Turn is where the rotation of run, artifact and grant reading stands.
 	Turn map[string]string `json:"turn,omitempty"`
 }

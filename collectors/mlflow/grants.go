@@ -280,12 +280,13 @@ func (p *poll) appearedGrant(operation string, s subject, h *head, fill func(*ev
 func (p *poll) compareGrants(grants []grant) error {
 	key := func(g *grant) string { return stateKey("g", p.ws, g.Grantee, g.Resource, g.Pattern) }
 	seen := newSet()
+	// The server itself grants MANAGE to whoever creates something, and takes it
+	// back when that is deleted: the call that made it so is told of already.
 	granting := callOf("POST users/permissions/grant", "POST roles/permissions/add", "POST roles/assign", "PATCH roles/permissions/update",
 		"POST registered-models/permissions/create", "POST experiments/permissions/create",
-		"PATCH registered-models/permissions/update", "PATCH experiments/permissions/update",
-		"POST registered-models/create", "POST experiments/create")
+		"PATCH registered-models/permissions/update", "PATCH experiments/permissions/update")
 	revoking := callOf("POST users/permissions/revoke", "DELETE users/permissions/revoke", "DELETE roles/permissions/remove", "POST roles/permissions/remove", "DELETE roles/unassign", "POST roles/unassign",
-		"DELETE registered-models/permissions/delete", "DELETE experiments/permissions/delete", "DELETE registered-models/delete", "DELETE roles/delete", "DELETE users/delete")
+		"DELETE registered-models/permissions/delete", "DELETE experiments/permissions/delete", "DELETE roles/delete")
 	slices.SortFunc(grants, func(a, b grant) int { return strings.Compare(key(&a), key(&b)) })
 	for i := range grants {
 		g := &grants[i]

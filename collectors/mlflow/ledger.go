@@ -25,7 +25,8 @@ type ledger struct {
 	waiting []change
 	events  int // in waiting
 	writes  int
-	emitted int // since the last checkpoint
+	emitted int  // since the last checkpoint
+	touched bool // a model, version, run or logged model was written
 	err     error
 }
 
@@ -51,7 +52,11 @@ const (
 	maxWaiting    = 128  // events, with nothing to wait for
 	maxUnresolved = 4096 // events that wait for the access log
 	maxWrites     = 1024
-	perCheckpoint = 200 // events
+	perCheckpoint = 200 // events, at the end of a change
+
+	// maxPerCheckpoint cuts a change of very many events: what a kill then makes
+	// be sent again has the same ids.
+	maxPerCheckpoint = 250
 )
 
 func newLedger(out collectors.Output, a *actors) *ledger {
@@ -106,6 +111,7 @@ func (l *ledger) each(prefix string, visit func(key string, value []byte)) {
 func (l *ledger) add(c change) error {
 	for _, w := range c.writes {
 		l.overlay[w.key] = w.value
+		l.touched = l.touched || strings.IndexByte("mvrl", w.key[0]) >= 0 && w.key[1] == '/'
 	}
 	l.waiting = append(l.waiting, c)
 	l.events += len(c.events)
@@ -136,7 +142,7 @@ func (l *ledger) flush() error {
 			if err := l.out.Emit(&t.event); err != nil {
 				return err
 			}
-			if l.emitted++; l.emitted >= perCheckpoint {
+			if l.emitted++; l.emitted >= maxPerCheckpoint {
 				if err := l.checkpoint(); err != nil {
 					return err
 				}
@@ -147,6 +153,11 @@ func (l *ledger) flush() error {
 				l.out.Delete(w.key)
 			} else {
 				l.out.Put(w.key, w.value)
+			}
+		}
+		if l.emitted >= perCheckpoint {
+			if err := l.checkpoint(); err != nil {
+				return err
 			}
 		}
 	}

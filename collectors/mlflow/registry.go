@@ -113,10 +113,9 @@ type set struct {
 	m    map[uint64]struct{}
 }
 
-func newSet() *set                  { return &set{maphash.MakeSeed(), map[uint64]struct{}{}} }
-func (s *set) add(key string)       { s.m[maphash.String(s.seed, key)] = struct{}{} }
-func (s *set) has(key string) bool  { _, ok := s.m[maphash.String(s.seed, key)]; return ok }
-func (s *set) hasB(key []byte) bool { _, ok := s.m[maphash.Bytes(s.seed, key)]; return ok }
+func newSet() *set                 { return &set{maphash.MakeSeed(), map[uint64]struct{}{}} }
+func (s *set) add(key string)      { s.m[maphash.String(s.seed, key)] = struct{}{} }
+func (s *set) has(key string) bool { _, ok := s.m[maphash.String(s.seed, key)]; return ok }
 
 // sweepRegistry compares all models and versions with what is remembered.
 func (p *poll) sweepRegistry() error {

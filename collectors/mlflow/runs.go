@@ -127,6 +127,7 @@ func (p *poll) readRuns() error {
 		}
 	}
 	p.area.Runs = p.now.UnixMilli()
+	p.area.Stale = p.area.Stale || p.touched
 	forget := change{writes: []write{{p.areaKey(), observed(p.area)}}}
 	p.each(within("s", p.ws), func(key string, value []byte) {
 		var s sighting

@@ -80,7 +80,9 @@ func (s *standIn) write(t *testing.T, line string) {
 	require.NoError(t, f.Close())
 }
 
-func (s *standIn) rest(t *testing.T) rest { return rest{t: t, url: s.url, user: "admin", password: "x"} }
+func (s *standIn) rest(t *testing.T) rest {
+	return rest{t: t, url: s.url, user: "admin", password: "x"}
+}
 
 // config is for a collector of the stand-in that sweeps fully at each poll.
 func (s *standIn) config() mlflow.Config {

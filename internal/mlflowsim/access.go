@@ -191,6 +191,20 @@ func (s *Server) revoke(c *call) (object, error) {
 	return nil, nil
 }
 
+// own gives MANAGE to whoever made something.
+func (s *Server) own(name, resource, pattern string) {
+	u := s.users[name]
+	switch {
+	case u == nil:
+	case s.major >= 3:
+		s.roles[name].grants = append(s.roles[name].grants, grant{resource, pattern, "MANAGE"})
+	case resource == "experiment":
+		u.experiments[pattern] = "MANAGE"
+	default:
+		u.models[pattern] = "MANAGE"
+	}
+}
+
 func (s *Server) grantModel(c *call) (object, error)      { return s.grant2(c, "name", true) }
 func (s *Server) ungrantModel(c *call) (object, error)    { return s.grant2(c, "name", false) }
 func (s *Server) grantExperiment(c *call) (object, error) { return s.grant2(c, "experiment_id", true) }

@@ -127,6 +127,7 @@ func (s *Server) createModel(c *call) (object, error) {
 	}
 	m := &model{name: name, created: s.now(), updated: s.now(), description: c.str("description"), tags: c.tags("tags"), aliases: map[string]string{}, versions: map[int]*version{}}
 	s.change(m)
+	s.own(c.user, "registered_model", name)
 	return object{"registered_model": m.json()}, nil
 }
 

@@ -85,7 +85,9 @@ func (s *Server) createExperiment(c *call) (object, error) {
 			return nil, exists("Experiment '%s' already exists.", e.name)
 		}
 	}
-	return object{"experiment_id": s.newExperiment(c.str("name"), c.str("artifact_location"), c.tags("tags")).id}, nil
+	e := s.newExperiment(c.str("name"), c.str("artifact_location"), c.tags("tags"))
+	s.own(c.user, "experiment", e.id)
+	return object{"experiment_id": e.id}, nil
 }
 
 func (s *Server) getExperiment(c *call) (object, error) {

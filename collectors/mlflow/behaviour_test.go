@@ -1,0 +1,510 @@
+package mlflow_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"aiwatch/collectors"
+	"aiwatch/collectors/mlflow"
+	"aiwatch/internal/mlflowsim"
+)
+
+// TestTwoPeopleTwoAliases: two aliases of two models are set by two people
+// between two sweeps. Either could have been either; nobody is named.
+func TestTwoPeopleTwoAliases(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{BasicAuth: true})
+	s.AddUser("alice", false)
+	s.AddUser("bob", false)
+	admin := s.rest(t)
+	for _, m := range []string{"one", "two"} {
+		admin.post("registered-models/create", object{"name": m})
+		admin.post("model-versions/create", object{"name": m, "source": "s3://x/y"})
+	}
+	s.clock.skip(time.Minute)
+	cfg := s.config()
+	cfg.AccessLog, cfg.Trusted = s.log, true
+	w := newWatch(t, cfg)
+	w.poll()
+	set := func(user, model string) {
+		s.clock.skip(10 * time.Second)
+		admin.as(user, "x").post("registered-models/alias", object{"name": model, "alias": "champion", "version": "1"})
+	}
+	set("alice", "one")
+	set("bob", "two")
+	s.clock.skip(10 * time.Second)
+	rows := w.poll()
+	require.Len(t, rows, 2)
+	for _, r := range rows {
+		require.Empty(t, r.s("user"), r.what())
+		require.Equal(t, []string{"alice", "bob"}, r.list("user_candidates"))
+	}
+
+	// One by one each is named, and a call that was named explains nothing else.
+	admin.post("model-versions/create", object{"name": "one", "source": "s3://x/y"})
+	w.poll()
+	s.clock.skip(10 * time.Second)
+	admin.as("bob", "x").post("registered-models/alias", object{"name": "one", "alias": "champion", "version": "2"})
+	rows = w.poll()
+	require.Len(t, rows, 1)
+	require.Equal(t, "bob", rows[0].s("user"))
+	require.Equal(t, "authenticated", rows[0].s("user_confidence"))
+	require.Equal(t, "10.0.0.7", rows[0].s("src"))
+
+	// A refused call alone is no change, and a call that nobody logged is nobody's.
+	s.write(t, fmt.Sprintf("10.0.0.7 - bob [%s] \"POST /api/2.0/mlflow/registered-models/rename HTTP/1.1\" 403 9 \"-\" \"x\"\n", s.clock.now().Format("02/Jan/2006:15:04:05 -0700")))
+	require.Empty(t, w.poll())
+}
+
+// TestNamesAreClaimedUnlessTrusted: a log is a file that someone can write.
+func TestNamesAreClaimedUnlessTrusted(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{BasicAuth: true})
+	cfg := s.config()
+	cfg.AccessLog = s.log
+	cfg.Identity = func(p string) (string, string, string) { return p + "@example.com", "user", "authenticated" }
+	w := newWatch(t, cfg)
+	w.poll()
+	s.rest(t).post("registered-models/create", object{"name": "m"})
+	rows := w.poll()
+	require.Equal(t, "model.created", rows[0].s("operation"))
+	require.Equal(t, "admin@example.com", rows[0].s("user"))
+	require.Equal(t, "admin", rows[0].s("user_id"))
+	require.Equal(t, "claimed", rows[0].s("user_confidence"))
+}
+
+// TestEmptiedRegistry: a registry that is empty, then half back, then whole.
+// The state is the same as after a kill at any time, since nothing else is kept.
+func TestEmptiedRegistry(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{Bulk: mlflowsim.Bulk{Models: 6, Versions: 12, At: 1_700_000_000_000}})
+	cfg := s.config()
+	cfg.Username, cfg.Password = "", ""
+	w := newWatch(t, cfg)
+	require.Len(t, w.poll(), 6+12+1, "models, versions and the default experiment")
+	restart := func() {
+		var err error
+		w.out.Discard()
+		w.collector, err = mlflow.New(func() mlflow.Config { c := cfg; c.Name, c.Instance = "test", "prod"; return c }())
+		require.NoError(t, err)
+	}
+	s.Hide(0)
+	require.Equal(t, []string{`registry.emptied aiwatch_mlflow://test`}, trimmed(w.poll()))
+	restart()
+	require.Empty(t, w.poll(), "told once")
+	s.Hide(3)
+	restart()
+	require.Equal(t, []string{
+		"model.deleted model-000003", "model.deleted model-000004", "model.deleted model-000005",
+		"version.deleted model-000003 1", "version.deleted model-000003 2", "version.deleted model-000004 1",
+		"version.deleted model-000004 2", "version.deleted model-000005 1", "version.deleted model-000005 2",
+	}, without(whats(w.poll()), "alias.deleted"))
+	require.Empty(t, w.poll())
+}
+
+func trimmed(rows []row) []string {
+	var list []string
+	for _, r := range rows {
+		list = append(list, r.s("operation")+" "+r.s("asset_name"))
+	}
+	return list
+}
+
+func without(list []string, prefix string) []string {
+	var kept []string
+	for _, s := range list {
+		if !strings.HasPrefix(s, prefix) {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// TestFaults: whatever a server answers, nothing is believed to be deleted, and
+// the next good sweep tells nothing.
+func TestFaults(t *testing.T) {
+	for name, fault := range map[string]func(http.ResponseWriter, *http.Request){
+		"restart": func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) },
+		"web page": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(w, "<html>log in</html>")
+		},
+		"html 404": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); _, _ = io.WriteString(w, "<html>") },
+		"truncated": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"registered_models": [{"name": "model-0000`)
+		},
+		"token expired": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401); _, _ = io.WriteString(w, "expired") },
+		"long wait": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "86400")
+			w.WriteHeader(503)
+		},
+		"internal error": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(500)
+			_, _ = io.WriteString(w, `{"error_code":"INTERNAL_ERROR"}`)
+		},
+		"repeated page": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"registered_models": [{"name": "model-000000","creation_timestamp":1700000000000,"last_updated_timestamp":1700000000000,"aliases":[{"alias":"champion","version":"2"}]}], "next_page_token": "same"}`)
+		},
+		"other host": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "http://127.0.0.2:1/steal")
+			w.WriteHeader(302)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStandIn(t, mlflowsim.Options{Bulk: mlflowsim.Bulk{Models: 6, Versions: 12, At: 1_700_000_000_000}})
+			cfg := s.config()
+			cfg.Username, cfg.Password = "", ""
+			w := newWatch(t, cfg)
+			w.poll()
+			broken := true
+			s.fault = func(rw http.ResponseWriter, r *http.Request) bool {
+				if broken && strings.HasSuffix(r.URL.Path, "registered-models/search") {
+					fault(rw, r)
+					return true
+				}
+				return false
+			}
+			w.events = nil
+			err := w.collector.Poll(t.Context(), w.out)
+			require.Error(t, err)
+			require.NotContains(t, err.Error(), "\n")
+			require.Empty(t, w.events)
+			broken = false
+			require.Empty(t, w.poll())
+		})
+	}
+}
+
+// TestBusyServer: 429 and 503 are waited for as the server asks.
+func TestBusyServer(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{})
+	refused := 0
+	s.fault = func(w http.ResponseWriter, _ *http.Request) bool {
+		if refused++; refused%2 == 1 {
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader([]int{429, 503}[refused/2%2])
+			return true
+		}
+		return false
+	}
+	w := newWatch(t, mlflow.Config{URL: s.url, Interval: 1, FastInterval: 1, Now: s.clock.now})
+	require.NotEmpty(t, w.poll())
+}
+
+// TestHidden: what is refused is hidden, not deleted, and is told once.
+func TestHidden(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{Bulk: mlflowsim.Bulk{Models: 3, Versions: 3, At: 1_700_000_000_000}})
+	w := newWatch(t, func() mlflow.Config { c := s.config(); c.Username, c.Password = "", ""; return c }())
+	w.poll()
+	s.Hide(2)
+	s.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "registered-models/get") {
+			http.Error(w, "Permission denied", http.StatusForbidden)
+			return true
+		}
+		return false
+	}
+	require.Equal(t, []string{"registry.hidden aiwatch_mlflow://test"}, trimmed(w.poll()))
+	require.Empty(t, w.poll())
+	require.Contains(t, fmt.Sprint(w.collector.Report().Coverage), "hidden")
+	s.fault = nil
+	s.Hide(-1)
+	require.Empty(t, w.poll(), "it is back and nothing happened to it")
+}
+
+// killed is an output that ends the process at a checkpoint.
+type killed struct {
+	*collectors.Memory
+	left int
+}
+
+var errKilled = fmt.Errorf("killed")
+
+func (k *killed) Checkpoint() error {
+	if k.left--; k.left < 0 {
+		return errKilled
+	}
+	return k.Memory.Checkpoint()
+}
+func (k *killed) Flush() error { return k.Checkpoint() }
+
+// TestKilledAtEveryCheckpoint: killed at any checkpoint and started again, the
+// events are the same, with the same ids.
+func TestKilledAtEveryCheckpoint(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{BasicAuth: true, Bulk: mlflowsim.Bulk{Models: 40, Versions: 400, Runs: 50, At: 1_700_000_000_000}})
+	admin := s.rest(t)
+	cfg := s.config()
+	cfg.Name, cfg.Instance, cfg.AccessLog, cfg.Trusted = "test", "prod", s.log, true
+	frozen := s.clock.now()
+	cfg.Now = func() time.Time { return frozen }
+	ids := func(out *collectors.Memory, got map[string]int) {
+		out.Deliver = func(envelope []byte) error {
+			i := strings.Index(string(envelope), `"event_id":"`)
+			got[string(envelope[i+12:i+44])]++
+			return nil
+		}
+	}
+	act := func() {
+		for i := range 30 {
+			name := fmt.Sprintf("model-%06d", i)
+			admin.post("registered-models/set-tag", object{"name": name, "key": "k", "value": "v"})
+			admin.post("registered-models/alias", object{"name": name, "alias": "champion", "version": "3"})
+			admin.call("DELETE", "model-versions/delete", object{"name": name, "version": "5"})
+		}
+	}
+	play := func(out *collectors.Memory, every int) map[string]int {
+		got := map[string]int{}
+		ids(out, got)
+		for range 100 {
+			c, err := mlflow.New(cfg)
+			require.NoError(t, err)
+			k := &killed{out, every}
+			err = c.Poll(t.Context(), k)
+			if err == nil {
+				return got
+			}
+			require.ErrorIs(t, err, errKilled)
+			out.Discard()
+		}
+		t.Fatal("never ended")
+		return nil
+	}
+	base := &collectors.Memory{}
+	inventory := play(base, 1_000_000)
+	for every := 3; every < 8; every++ {
+		require.Equal(t, inventory, play(&collectors.Memory{}, every), "killed after %d checkpoints", every)
+	}
+	state, seq := base.Snapshot()
+	s.clock.skip(time.Minute)
+	act()
+	frozen = s.clock.now()
+	want := play(base, 1_000_000)
+	require.Len(t, want, 90)
+	for every := 3; every < 6; every++ {
+		again := &collectors.Memory{}
+		again.Restore(state, seq)
+		require.Equal(t, want, play(again, every), "killed after %d checkpoints", every)
+	}
+}
+
+// TestFastLane: what the fast lane tells is not told by the sweep again.
+func TestFastLane(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{Bulk: mlflowsim.Bulk{Models: 300, Versions: 900, At: 1_700_000_000_000}})
+	w := newWatch(t, mlflow.Config{URL: s.url, Interval: time.Hour, FastInterval: 30 * time.Second, Now: s.clock.now})
+	w.poll()
+	admin := s.rest(t)
+	admin.user = ""
+	before := s.Requests()
+	s.clock.skip(30 * time.Second)
+	require.Empty(t, w.poll())
+	require.LessOrEqual(t, s.Requests()-before, 10, "a quiet look")
+
+	admin.post("model-versions/create", object{"name": "model-000007", "source": "s3://evil"})
+	admin.call("DELETE", "model-versions/delete", object{"name": "model-000008", "version": "1"})
+	admin.post("registered-models/rename", object{"name": "model-000009", "new_name": "other"})
+	s.clock.skip(30 * time.Second)
+	require.Equal(t, []string{`model.renamed other name: "model-000009" -> "other"`, "version.created model-000007 4", "version.deleted model-000008 1"}, whats(w.poll()))
+	// An alias and a deleted model bump nothing: the sweep sees them.
+	admin.post("registered-models/alias", object{"name": "model-000100", "alias": "champion", "version": "2"})
+	admin.call("DELETE", "registered-models/delete", object{"name": "model-000010"})
+	s.clock.skip(30 * time.Second)
+	told := w.poll()
+	s.clock.skip(time.Hour)
+	require.Equal(t, []string{
+		`alias.deleted model-000010 3 alias.champion: "3" -> ""`, `alias.set model-000100 2 alias.champion: "3" -> "2"`,
+		"model.deleted model-000010", "version.deleted model-000010 1", "version.deleted model-000010 2", "version.deleted model-000010 3",
+	}, whats(append(told, w.poll()...)))
+}
+
+// TestWebhook: a signed webhook makes a model be read again at once; whatever
+// else comes changes nothing.
+func TestWebhook(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{})
+	admin := s.rest(t)
+	admin.user = ""
+	admin.post("registered-models/create", object{"name": "m"})
+	admin.post("model-versions/create", object{"name": "m", "source": "s3://x"})
+	s.clock.skip(time.Second)
+	w := newWatch(t, mlflow.Config{URL: s.url, Interval: time.Hour, FastInterval: time.Second, Now: s.clock.now, Listen: "127.0.0.1:0", WebhookSecret: "secret"})
+	w.poll()
+	receiver := w.collector.Webhooks()
+	deliver := func(id string, at time.Time, secret, body string) int {
+		stamp := fmt.Sprint(at.Unix())
+		mac := hmac.New(sha256.New, []byte(secret))
+		_, _ = io.WriteString(mac, id+"."+stamp+"."+body)
+		req := httptest.NewRequest("POST", "/", strings.NewReader(body))
+		req.Header.Set("X-MLflow-Delivery-Id", id)
+		req.Header.Set("X-MLflow-Timestamp", stamp)
+		req.Header.Set("X-MLflow-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+		answer := httptest.NewRecorder()
+		receiver.ServeHTTP(answer, req)
+		return answer.Code
+	}
+	notified := func() bool {
+		select {
+		case <-w.collector.Notify():
+			return true
+		default:
+			return false
+		}
+	}
+	body := `{"entity":"model_version_alias","action":"created","data":{"name":"m","alias":"champ","version":"1"}}`
+	now := s.clock.now()
+	require.Equal(t, 401, deliver("1", now, "guess", body))
+	require.Equal(t, 401, deliver("1", now.Add(-6*time.Minute), "secret", body))
+	require.Equal(t, 401, deliver("1", now.Add(6*time.Minute), "secret", body))
+	require.False(t, notified())
+	require.Equal(t, 200, deliver("1", now, "secret", body))
+	require.True(t, notified())
+	require.Empty(t, w.poll(), "the server does not confirm it")
+	require.Equal(t, 200, deliver("1", now, "secret", body))
+	require.False(t, notified(), "the same delivery again")
+	admin.post("registered-models/alias", object{"name": "m", "alias": "champ", "version": "1"})
+	require.Equal(t, 200, deliver("2", now, "secret", body))
+	require.Equal(t, 200, deliver("3", now, "secret", body))
+	require.Equal(t, []string{`alias.set m 1 alias.champ: "" -> "1"`}, whats(w.poll()))
+	require.Equal(t, 413, deliver("4", now, "secret", strings.Repeat("x", 2<<20)))
+}
+
+// TestArtifacts: an overwrite through the proxy shows in no field; the digest and
+// the access log tell it.
+func TestArtifacts(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{BasicAuth: true})
+	s.AddUser("eve", false)
+	admin := s.rest(t)
+	run := dig(admin.post("runs/create", object{"experiment_id": "0", "user_id": "alice", "start_time": s.clock.now().UnixMilli()}), "run", "info", "run_id")
+	key := "0/" + run + "/artifacts/model/"
+	s.Put(key+"model.pkl", []byte("\x80\x04N."), 0)
+	s.Put(key+"MLmodel", []byte("flavors: {}\n"), 0)
+	admin.post("registered-models/create", object{"name": "m"})
+	admin.post("model-versions/create", object{"name": "m", "source": "mlflow-artifacts:/0/" + run + "/artifacts/model", "run_id": run})
+	s.clock.skip(time.Second)
+	cfg := s.config()
+	cfg.AccessLog, cfg.Trusted = s.log, true
+	w := newWatch(t, cfg)
+	require.Contains(t, strings.Join(whats(w.poll()), "\n"), "inventory model/model.pkl")
+	require.Empty(t, w.poll())
+
+	proxy := "/api/2.0/mlflow-artifacts/artifacts/" + key
+	admin.as("eve", "x").call("PUT", proxy+"model.pkl", "\x80\x04cos\nsystem\n.")
+	s.clock.skip(time.Second)
+	rows := w.poll()
+	require.Len(t, rows, 2)
+	up, mod := rows[0], rows[1]
+	require.Equal(t, "artifact.uploaded", up.s("operation"))
+	require.Equal(t, "eve", up.s("user"))
+	require.Equal(t, "m", up.s("model_name"))
+	require.Equal(t, "mlflow:prod/runs/"+run+"/artifacts/model/model.pkl", up.s("asset_id"))
+	require.Equal(t, up.s("asset_id"), mod.s("asset_id"))
+	require.Equal(t, "artifact.modified", mod.s("operation"))
+	require.Equal(t, "digest", mod.s("change_field"))
+	require.Contains(t, mod.list("imports_added"), "os.system")
+	require.Equal(t, "dangerous", mod.s("verdict"))
+	require.Equal(t, "m", mod.s("model_name"))
+
+	admin.as("eve", "x").call("DELETE", proxy+"MLmodel", nil)
+	admin.as("eve", "x").try("GET", proxy+"model.pkl", nil)
+	s.clock.skip(time.Second)
+	var told []string
+	for _, r := range w.poll() {
+		told = append(told, r.s("operation")+" "+r.s("asset_name"))
+	}
+	require.Equal(t, []string{"artifact.removed model/MLmodel", "artifact.read model/model.pkl", "artifact.deleted model/MLmodel"}, told)
+}
+
+// TestNothingForeignIsFetched: artifacts of a run whose experiment keeps them
+// elsewhere are the writer's to name, and are left alone.
+func TestNothingForeignIsFetched(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{})
+	admin := s.rest(t)
+	admin.user = ""
+	exp := dig(admin.post("experiments/create", object{"name": "e", "artifact_location": "s3://evil/here"}), "experiment_id")
+	run := dig(admin.post("runs/create", object{"experiment_id": exp, "start_time": s.clock.now().UnixMilli()}), "run", "info", "run_id")
+	admin.post("registered-models/create", object{"name": "m"})
+	admin.post("model-versions/create", object{"name": "m", "source": "s3://evil/here/" + run + "/artifacts/model", "run_id": run})
+	s.fault = func(_ http.ResponseWriter, r *http.Request) bool {
+		require.NotContains(t, r.URL.Path, "artifact")
+		return false
+	}
+	w := newWatch(t, mlflow.Config{URL: s.url, Interval: 1, FastInterval: 1, Now: s.clock.now})
+	w.poll()
+}
+
+// TestHostileNames: what people write as names becomes values, nothing else.
+func TestHostileNames(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{BasicAuth: true})
+	admin := s.rest(t)
+	cfg := s.config()
+	cfg.AccessLog, cfg.Trusted = s.log, true
+	w := newWatch(t, cfg)
+	w.poll()
+	names := []string{
+		"line\nbreak", "%0aGET", `quote'"both`, "../../etc/passwd"[6:8] + "..", "\u202egnp.exe", strings.Repeat("long", 500), `{"json"}`, "a\tb\x1b[31m", "*", "名前",
+	}
+	for _, name := range names {
+		admin.post("registered-models/create", object{
+			"name": name, "description": strings.Repeat("x", 1<<20),
+			"tags": []object{{"key": `{"a":1}`, "value": "{\"operation\":\"model.deleted\"}\n"}, {"key": "k\nk", "value": "v"}},
+		})
+		admin.post("model-versions/create", object{"name": name, "source": "s3://x/" + name})
+	}
+	s.clock.skip(time.Minute)
+	admin.try("GET", "/api/2.0/mlflow-artifacts/artifacts/0/"+strings.Repeat("a", 32)+"/artifacts/x%0a10.0.0.1%20-%20bob", nil)
+	admin.try("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/"+strings.Repeat("a", 32)+"/artifacts/x%0a%22y", "z")
+	rows := slices.DeleteFunc(w.poll(), automatic)
+	operations := map[string]int{}
+	for _, r := range rows {
+		operations[r.s("operation")]++
+		require.NotContains(t, fmt.Sprint(r), "\n")
+	}
+	require.Equal(t, map[string]int{"model.created": len(names), "version.created": len(names), "artifact.uploaded": 1}, operations)
+	require.Empty(t, w.poll())
+	for _, name := range names {
+		admin.post("registered-models/set-tag", object{"name": name, "key": "k\nk", "value": "w"})
+	}
+	require.Len(t, w.poll(), len(names))
+}
+
+// TestLogRotation: nothing is read twice and nothing is missed when the log is
+// renamed, or when a line is written in two steps.
+func TestLogRotation(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{})
+	cfg := s.config()
+	cfg.Username, cfg.Password, cfg.AccessLog = "", "", s.log+".other"
+	w := newWatch(t, cfg)
+	line := func(n int) string {
+		return fmt.Sprintf("10.0.0.7 - bob [%s] \"PUT /api/2.0/mlflow-artifacts/artifacts/0/%032d/artifacts/f%d HTTP/1.1\" 200 9 \"-\" \"x\"\n", s.clock.now().Format("02/Jan/2006:15:04:05 -0700"), 1, n)
+	}
+	require.NoError(t, os.WriteFile(cfg.AccessLog, []byte(line(0)), 0o600))
+	w.poll()
+	add := func(text string) {
+		f, err := os.OpenFile(cfg.AccessLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		require.NoError(t, err)
+		_, err = f.WriteString(text)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+	}
+	whole := line(1)
+	add(whole[:20])
+	require.Empty(t, w.poll())
+	add(whole[20:])
+	require.Len(t, w.poll(), 1)
+	add(line(2))
+	require.NoError(t, os.Rename(cfg.AccessLog, cfg.AccessLog+".1"))
+	add(line(3) + line(4))
+	require.Len(t, w.poll(), 3)
+	require.Empty(t, w.poll())
+	add("\"PUT / HTTP/1.1\" nonsense\n" + strings.Repeat("y", 70_000) + "\n")
+	rows := w.poll()
+	require.Equal(t, "record.damaged", rows[0].s("operation"))
+	require.Len(t, rows, 2)
+}
