@@ -156,6 +156,21 @@ func (g *gitRunner) start(ctx context.Context, args ...string) (*process, error)
 	return p, nil
 }
 
+// feed writes to the standard input while the output is read. What it returns
+// ends the process and waits for the writing to end.
+func (p *process) feed(stdin []byte) (end func()) {
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		_, _ = p.stdin.Write(stdin) // a git that ends early says why
+		p.stdin.Close()
+	}()
+	return func() {
+		p.stop()
+		<-fed
+	}
+}
+
 // finish waits for the end of a process whose output was read to its end.
 func (p *process) finish() error {
 	p.stdin.Close()
@@ -182,20 +197,11 @@ func (g *gitRunner) output(ctx context.Context, stdin []byte, limit int64, args 
 	if err != nil {
 		return nil, err
 	}
-	defer p.stop()
-	fed := make(chan struct{})
-	go func() {
-		defer close(fed)
-		_, _ = p.stdin.Write(stdin) // a git that ends early says why
-		p.stdin.Close()
-	}()
+	defer p.feed(stdin)()
 	out, err := io.ReadAll(io.LimitReader(p.stdout, limit+1))
 	if int64(len(out)) > limit {
-		p.stop()
-		<-fed
 		return nil, fmt.Errorf("git %s printed more than %d bytes", p.name, limit)
 	}
-	<-fed
 	if waitErr := p.finish(); waitErr != nil {
 		return out, waitErr
 	}

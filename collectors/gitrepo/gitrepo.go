@@ -348,6 +348,14 @@ func (c *Collector) read(n int64) {
 	c.mu.Unlock()
 }
 
+// readCommit counts a commit, which is a step of the telling too.
+func (c *Collector) readCommit() {
+	c.mu.Lock()
+	c.report.RecordsRead++
+	c.report.Done++
+	c.mu.Unlock()
+}
+
 func (c *Collector) progress(done, total int64) {
 	c.mu.Lock()
 	c.report.Done, c.report.Total = done, total

@@ -246,29 +246,23 @@ func (t *teller) tellWalk(w walk, protected bool, as telling) (err error) {
 	if len(w.tips) == 0 {
 		return nil
 	}
-	direct, err := t.direct(w, protected)
-	if err != nil {
-		return err
+	var direct map[string]bool
+	if protected {
+		var total int64
+		if direct, total, err = t.survey(w); err != nil {
+			return err
+		}
+		t.r.c.progress(0, total)
 	}
 	args := append(slices.Clone(logArgs), "--raw")
 	if as != nil && t.r.c.cfg.BackfillDays == 0 {
 		args = append(slices.Clone(logArgs), "--no-patch")
 	}
-	p, err := t.r.mirror.git.start(t.ctx, args...)
+	p, err := t.r.mirror.git.with(inPieces).start(t.ctx, args...)
 	if err != nil {
 		return err
 	}
-	defer p.stop()
-	fed := make(chan struct{})
-	go func() {
-		defer close(fed)
-		_, _ = p.stdin.Write(w.stdin()) // a git that ends early says why
-		p.stdin.Close()
-	}()
-	defer func() {
-		p.stop()
-		<-fed
-	}()
+	defer p.feed(w.stdin())()
 	in := rawReader{r: p.stdout}
 	batch := make([]record, 0, recordsAtOnce)
 	pending := 0
@@ -331,22 +325,48 @@ func (t *teller) because(p *process, err error) error {
 	return err
 }
 
-// direct returns the commits of a walk that lie on the first-parent chain of
-// its tips and are no merges.
-func (t *teller) direct(w walk, protected bool) (map[string]bool, error) {
-	if !protected {
-		return nil, nil
-	}
-	out, err := t.r.mirror.git.output(t.ctx, w.stdin(), maxListing,
-		"rev-list", "--first-parent", "--no-merges", "--ignore-missing", "--stdin")
+// inPieces keeps git from handing on each commit by itself.
+const inPieces = "GIT_FLUSH=0"
+
+// survey counts the commits of a walk and finds those that lie on the
+// first-parent chain of its tips and are no merges.
+func (t *teller) survey(w walk) (direct map[string]bool, total int64, err error) {
+	p, err := t.r.mirror.git.with(inPieces).start(t.ctx, "rev-list", "--topo-order", "--parents", "--ignore-missing", "--stdin")
 	if err != nil {
-		return nil, fmt.Errorf("read first-parent history: %w", err)
+		return nil, 0, err
 	}
-	direct := map[string]bool{}
-	for line := range bytes.Lines(out) {
-		direct[strings.TrimSpace(string(line))] = true
+	defer p.feed(w.stdin())()
+	direct = map[string]bool{}
+	chain := map[string]bool{} // commits of the chain that are still to come: children come first
+	for tip := range w.tips {
+		chain[tip] = true
 	}
-	return direct, nil
+	for {
+		line, err := p.stdout.ReadSlice('\n')
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("survey history: %w", err)
+		}
+		total++
+		oid, parents, _ := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(" "))
+		if !chain[string(oid)] {
+			continue
+		}
+		delete(chain, string(oid))
+		first, others, _ := bytes.Cut(parents, []byte(" "))
+		if len(others) == 0 {
+			direct[string(oid)] = true
+		}
+		if len(first) > 0 {
+			chain[string(first)] = true
+		}
+	}
+	if err := p.finish(); err != nil {
+		return nil, 0, fmt.Errorf("survey history: %w", err)
+	}
+	return direct, total, nil
 }
 
 // tellRecords tells some commits and their files.
@@ -383,7 +403,7 @@ func (t *teller) tellRecords(records []record, protected bool, direct map[string
 		e.inventory = e.history && as(e.c)
 		e.signature = t.r.c.signers.verify(e.c, t.notBefore, t.at, e.history)
 		if !e.rec.more {
-			t.r.c.read(1)
+			t.r.c.readCommit()
 			if t.due() {
 				if err := t.emit(t.commitEvent(&e)); err != nil {
 					return err
@@ -567,15 +587,8 @@ func (t *teller) tellInventory() error {
 	if len(w.tips) == 0 {
 		return nil
 	}
-	total, err := t.count(w)
-	if err != nil {
-		return err
-	}
 	since := time.UnixMilli(t.meta.First).AddDate(0, 0, -r.c.cfg.BackfillDays).Unix()
-	done := int64(0)
 	return t.tellWalk(w, true, func(c *commit) bool {
-		done++
-		r.c.progress(done, max(total, done))
 		return r.c.cfg.BackfillDays == 0 || !c.committer.dated || c.committer.unix < since
 	})
 }

@@ -24,7 +24,7 @@ const maxAsk = 256
 var errMissing = errors.New("object is not in the mirror")
 
 func (g *gitRunner) objects(ctx context.Context) (*objects, error) {
-	p, err := g.start(ctx, "cat-file", "--batch-command")
+	p, err := g.start(ctx, "cat-file", "--batch-command", "--buffer")
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +66,7 @@ func (o *objects) ask(command string, ids []string, suffix string, more func(*ob
 			request.WriteString(suffix)
 			request.WriteByte('\n')
 		}
+		request.WriteString("flush\n") // what was asked for is answered at once, and in one piece
 		if _, err := io.WriteString(o.p.stdin, request.String()); err != nil {
 			return nil, o.why(err)
 		}

@@ -128,11 +128,14 @@ func (r *rawReader) change() (c change, ok bool, err error) {
 
 // parseRawMeta reads `:100644 100755 <oid> <oid> M`.
 func parseRawMeta(meta string) (change, error) {
-	f := strings.Fields(strings.TrimPrefix(meta, ":"))
-	if len(f) != 5 || len(f[0]) != 6 || len(f[1]) != 6 || !isOid(f[2]) || !isOid(f[3]) {
+	oldMode, rest, _ := strings.Cut(strings.TrimPrefix(meta, ":"), " ")
+	newMode, rest, _ := strings.Cut(rest, " ")
+	oldOid, rest, _ := strings.Cut(rest, " ")
+	newOid, status, _ := strings.Cut(rest, " ")
+	if len(oldMode) != 6 || len(newMode) != 6 || !isOid(oldOid) || !isOid(newOid) || status == "" {
 		return change{}, fmt.Errorf("git printed %q where a changed path was expected", clip(meta))
 	}
-	return change{oldMode: f[0], newMode: f[1], oldOid: f[2], newOid: f[3]}, nil
+	return change{oldMode: oldMode, newMode: newMode, oldOid: oldOid, newOid: newOid}, nil
 }
 
 // parseCombined reads what `git diff-tree -c -r --raw -z` prints of a merge: the
