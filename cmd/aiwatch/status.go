@@ -165,10 +165,17 @@ func (p *program) queueCommand() *cli.Command {
 				"input's index as well, or new events will be held again.",
 			Flags: []cli.Flag{
 				stateFlag,
-				&cli.StringFlag{Name: "input", Usage: "the `STANZA` whose events move, such as aiwatch_s3://prod", Required: true},
-				&cli.StringFlag{Name: "index", Usage: "the index `NAME` they go to", Required: true},
+				&cli.StringFlag{Name: "input", Usage: "the `STANZA` whose events move, such as aiwatch_s3://prod"},
+				&cli.StringFlag{Name: "index", Usage: "the index `NAME` they go to"},
 			},
 			Action: func(c *cli.Context) error {
+				if err := noArguments(c); err != nil {
+					return err
+				}
+				// Required flags of the library's would print the help on stdout.
+				if c.String("input") == "" || c.String("index") == "" {
+					return exitWith(exitUsage, errors.New("reroute takes --input and --index; see aiwatch queue reroute --help"))
+				}
 				return administer(c, func(ctx context.Context, admin forwarder.Admin) error {
 					n, err := admin.Reroute(ctx, c.String("input"), c.String("index"))
 					if err != nil {
