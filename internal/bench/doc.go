@@ -9,6 +9,6 @@
 // programs.
 //
 // AIWATCH_BENCH_EVENTS is how many events a run takes, a million unless it is
-// set. Time on the clock depends on what else the machine does; CPU seconds do
+// set; AIWATCH_BENCH_PROFILE is a file for the sender's CPU profile. Time on the clock depends on what else the machine does; CPU seconds do
 // much less.
 package bench
