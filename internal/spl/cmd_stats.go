@@ -139,13 +139,16 @@ func (c *statsCommand) open(x *execution, in *flow) (*flow, error) {
 		sc.declare(a.as)
 	}
 	rows := make([]Row, 0, len(g.order))
-	for _, gr := range g.sorted() {
+	sorted := g.sorted()
+	g.index = nil // from here on each group is garbage once its row is made
+	for n, gr := range sorted {
 		row := make(Row, len(sc.names))
 		copy(row, gr.by)
 		for i, a := range list {
 			row.set(sc.slot(a.as), gr.acc[i].result())
 		}
 		rows = append(rows, row)
+		sorted[n] = nil
 	}
 	return flowOf(sc, rows), nil
 }
