@@ -156,7 +156,7 @@ func TestLaunchers(t *testing.T) {
 		require.NoError(t, err)
 		info, err := os.Stat(path)
 		require.NoError(t, err)
-		require.Equal(t, fs.FileMode(0o755), info.Mode().Perm(), "%s can't be run from the repository", path)
+		require.NotZero(t, info.Mode().Perm()&0o100, "%s can't be run from the repository", path)
 		if first == nil {
 			first = text
 		}

@@ -6,8 +6,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/internal/event"
+	"aiwatch/internal/mlflowsim"
 	"aiwatch/internal/splunkdsim"
 )
 
@@ -175,6 +180,88 @@ func TestClosedPipeEndsTheInput(t *testing.T) {
 	second.WaitFor(3, isAccess)
 	require.False(t, second.Terminate())
 	require.Equal(t, wanted(3), requests(t, second.Events()))
+}
+
+// onePass runs an input whose interval is a cron expression, and returns the
+// operations that its events of the sourcetype tell of.
+func onePass(t *testing.T, i *splunkdsim.Instance, scheme, sourcetype string, params map[string]string) []string {
+	t.Helper()
+	params = maps.Clone(params)
+	params["interval"] = "0 * * * *"
+	in := i.Start(scheme, "prod", params)
+	whole, code := in.Wait()
+	require.True(t, whole, in.Log())
+	require.Zero(t, code, in.Log())
+	var operations []string
+	for _, e := range in.Events() {
+		var data struct {
+			Operation string `json:"operation"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(e.Data), &data))
+		if e.Sourcetype == sourcetype {
+			operations = append(operations, data.Operation)
+		}
+	}
+	return operations
+}
+
+// TestGitInputOfTheArchive: with git on its PATH and no home, the input mirrors
+// a repository and tells what came.
+func TestGitInputOfTheArchive(t *testing.T) {
+	i, _ := install(t)
+	work, bare := t.TempDir(), filepath.Join(i.Home, "repositories", "vision.git")
+	// The repository belongs to the inputs' user.
+	config := filepath.Join(t.TempDir(), "gitconfig")
+	require.NoError(t, os.WriteFile(config, []byte("[safe]\n\tdirectory = *\n"), 0o600))
+	git := func(args ...string) {
+		t.Helper()
+		c := exec.CommandContext(t.Context(), "git", args...)
+		c.Dir = work
+		c.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+config,
+			"GIT_AUTHOR_NAME=kim", "GIT_AUTHOR_EMAIL=kim@example.com", "GIT_COMMITTER_NAME=kim", "GIT_COMMITTER_EMAIL=kim@example.com")
+		out, err := c.CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+	commit := func(name string) {
+		t.Helper()
+		require.NoError(t, os.WriteFile(filepath.Join(work, name), []byte(name), 0o600))
+		git("add", name)
+		git("commit", "--message", name)
+		git("push", bare, "main")
+	}
+	git("init", "--bare", "--initial-branch=main", bare)
+	git("init", "--initial-branch=main")
+	commit("model.safetensors")
+	params := map[string]string{"url": bare, "instance": "forge", "root": filepath.Dir(bare)}
+	require.Empty(t, i.Validate("aiwatch_git", "prod", params))
+	require.Contains(t, onePass(t, i, "aiwatch_git", event.SourcetypeGit, params), "inventory")
+	commit("other.safetensors")
+	second := onePass(t, i, "aiwatch_git", event.SourcetypeGit, params)
+	require.Contains(t, second, "ref.updated")
+	require.Contains(t, second, "file.added")
+	require.NotContains(t, second, "inventory")
+}
+
+// TestMLflowInputOfTheArchive: the input reads a tracking server with the
+// password that splunkd keeps.
+func TestMLflowInputOfTheArchive(t *testing.T) {
+	i, rest := install(t)
+	rest.Put("aiwatch", "mlflow-prod", "its-password")
+	server := httptest.NewServer(mlflowsim.New(mlflowsim.Options{}))
+	t.Cleanup(server.Close)
+	create := func(name string) {
+		t.Helper()
+		response, err := http.Post(server.URL+"/api/2.0/mlflow/registered-models/create", "application/json", strings.NewReader(`{"name":"`+name+`"}`))
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, http.StatusOK, response.StatusCode)
+	}
+	create("fraud")
+	params := map[string]string{"url": server.URL, "username": "admin", "password_credential": "mlflow-prod"}
+	require.Empty(t, i.Validate("aiwatch_mlflow", "prod", params))
+	require.Contains(t, onePass(t, i, "aiwatch_mlflow", event.SourcetypeMLflow, params), "inventory")
+	create("churn")
+	require.Contains(t, onePass(t, i, "aiwatch_mlflow", event.SourcetypeMLflow, params), "model.created")
 }
 
 // rounds is how often a killing test kills.
