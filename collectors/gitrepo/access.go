@@ -23,7 +23,6 @@ type request struct {
 	agent     string
 	method    string
 	path      string // decoded, without query
-	query     string
 	status    int
 	bytesOut  int64 // -1 where it is not told
 }
@@ -298,7 +297,7 @@ func (r *request) requestLine(line string) error {
 }
 
 func (r *request) target(target string) error {
-	raw, query, _ := strings.Cut(target, "?")
+	raw, _, _ := strings.Cut(target, "?")
 	if _, rest, ok := strings.Cut(raw, "://"); ok { // the absolute form, by a proxy
 		_, rest, _ = strings.Cut(rest, "/")
 		raw = "/" + rest
@@ -307,7 +306,7 @@ func (r *request) target(target string) error {
 	if err != nil {
 		return errAccess
 	}
-	r.path, r.query = p, query
+	r.path = p
 	return nil
 }
 

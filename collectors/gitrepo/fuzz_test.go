@@ -161,7 +161,9 @@ func TestRepoID(t *testing.T) {
 		{"/srv/git/acme/vision.git", "forge", "/srv/other", "git:forge/srv/git/acme/vision"},
 		{"/home/dana/vision/.git", "", "/home", "git:local/dana/vision"},
 		{"file:///srv/git/acme/vision.git", "", "/srv/git", "git:local/acme/vision"},
-		{"relative/path", "", "", ""}, {"", "", "", ""}, {"https://host/", "", "", ""},
+		{"relative/path", "", "", ""},
+		{"", "", "", ""},
+		{"https://host/", "", "", ""},
 	} {
 		require.Equal(t, c.want, RepoID(c.address, c.instance, c.root), c.address)
 	}

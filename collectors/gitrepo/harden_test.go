@@ -258,7 +258,7 @@ func TestOtherProtocolsAreRefused(t *testing.T) {
 func TestAddressesThatAreRefused(t *testing.T) {
 	for _, address := range []string{
 		"ext::sh -c x", "file:///srv/x.git", "http://example.test/x.git", "https://user:pw@example.test/x.git",
-		"git://example.test/x.git", "relative/path", "--upload-pack=x", "", "https://", "fd::3", "-oProxyCommand=x:y",
+		"git://example.test/x.git", "relative/path", "--upload-pack=x", "", "https://", "fd::3", "-oProxyCommand=x:y", "ssh://-oProxyCommand=x/y",
 	} {
 		_, err := New(Config{URLs: []string{address}, Dir: t.TempDir()})
 		require.Error(t, err, address)

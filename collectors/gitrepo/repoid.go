@@ -56,7 +56,7 @@ func splitAddress(address, instance, root string) (host, p string, err error) {
 }
 
 func hostOrError(host, p, address string) (string, string, error) {
-	if host == "" || p == "" {
+	if host == "" || p == "" || host[0] == '-' {
 		return "", "", fmt.Errorf("%q has no host or no path", redactURL(address))
 	}
 	return strings.ToLower(host), p, nil
