@@ -97,7 +97,7 @@ func (c *Collector) checkArea(ctx context.Context, srv server, ws string, began 
 		where = fmt.Sprintf("workspace %q: ", ws)
 	}
 	say(collectors.Good, "", "%s%d models with %d versions of %d runs, %d prompts, %d experiments; reading the registry took %s", where, models, versions, len(runs), prompts, experiments, time.Since(began).Round(time.Millisecond))
-	sweeps := 1 + len(runs)/(c.cfg.RequestsPerSweep*runBatch)
+	sweeps := 1 + len(runs)/(max(1, c.cfg.RequestsPerSweep/runShare)*runBatch)
 	say(collectors.Good, "", "%srequests_per_sweep = %d: a run behind a version is read again after %s at the latest", where, c.cfg.RequestsPerSweep, time.Duration(sweeps)*c.cfg.Interval)
 	return nil
 }

@@ -76,6 +76,8 @@ type area struct {
 	// Stale: versions, models or runs changed since it was looked up which stand
 	// behind which.
 	Stale bool `json:"stale,omitempty"`
+	// Lacking: runs behind versions wait to be read for the first time.
+	Lacking bool `json:"lacking,omitempty"`
 	// Turn is where the rotation of run, artifact and grant reading stands.
 	Turn map[string]string `json:"turn,omitempty"`
 }
@@ -132,7 +134,7 @@ func (c *Collector) Poll(ctx context.Context, out collectors.Output) error {
 			return ctx.Err()
 		}
 		swept = swept || full && err == nil
-		complete = complete && p.area.Baseline
+		complete = complete && p.area.Baseline && !p.area.Lacking
 	}
 	if who != nil {
 		if err := who.read(out); err != nil {

@@ -287,7 +287,8 @@ func (p *poll) fetchRuns(ids []string, visit func(*run) error, absent func(id st
 	}
 	experiments := p.experiments(false)
 	for batch := range slices.Chunk(ids, runBatch) {
-		if p.budget <= 0 {
+		if p.budget <= p.c.cfg.RequestsPerSweep/10 {
+			p.area.Lacking = true
 			p.lacks("runs behind registered versions wait to be read, for requests_per_sweep")
 			return nil
 		}
@@ -350,7 +351,7 @@ func (p *poll) runRegistered(r *run) error {
 		return p.err
 	}
 	c := change{}
-	if !p.area.Baseline && !p.c.cfg.Backfill && r.Start <= p.contact() {
+	if !p.c.cfg.Backfill && r.Start <= p.contact() {
 		s := p.runSubject(r)
 		ev := p.event(inventory, s)
 		ev.Evidence = inventory
@@ -371,7 +372,11 @@ func (p *poll) rereadRuns() error {
 	if p.c.cfg.Runs == RunsNone {
 		return nil
 	}
-	ids := p.rotation("r", p.budget*runBatch)
+	if err := p.readLacking(); err != nil {
+		return err
+	}
+	// A fifth of the requests, the rest is for artifacts and grants.
+	ids := p.rotation("r", max(1, p.c.cfg.RequestsPerSweep/runShare)*runBatch)
 	return p.fetchRuns(ids, p.runAgain, func(id string) error {
 		p.budget--
 		var answer struct {
@@ -390,6 +395,35 @@ func (p *poll) rereadRuns() error {
 		r := answer.Run.observe()
 		return p.runAgain(&r)
 	})
+}
+
+// runShare is the part of requests_per_sweep that runs may take.
+const runShare = 5
+
+// readLacking reads the runs behind versions for which the budget of an earlier
+// sweep had no room.
+func (p *poll) readLacking() error {
+	if !p.area.Lacking {
+		return nil
+	}
+	var ids []string
+	seen := newSet()
+	p.each(within("v", p.ws), func(_ string, record []byte) {
+		var v struct {
+			RunID string `json:"run"`
+		}
+		if len(ids) >= p.budget*runBatch {
+			return
+		}
+		if _, ok := decodeRecord(record, &v); ok && isID(v.RunID) && !seen.has(v.RunID) {
+			seen.add(v.RunID)
+			if p.get(p.runKey(v.RunID)) == nil {
+				ids = append(ids, v.RunID)
+			}
+		}
+	})
+	p.area.Lacking = false
+	return p.fetchRuns(ids, p.runRegistered, nil)
 }
 
 // rotation returns the last parts of the keys of a kind that are next in turn,

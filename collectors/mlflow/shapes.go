@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"unicode/utf8"
 )
 
 // The answers' shapes, as 2.22 and 3.17 send them. Other servers write numbers
@@ -16,6 +17,10 @@ type text string
 
 func (t *text) UnmarshalJSON(b []byte) error {
 	if b[0] == '"' {
+		if bytes.IndexByte(b, '\\') < 0 && utf8.Valid(b) {
+			*t = text(b[1 : len(b)-1]) // nearly all: the long way costs twice
+			return nil
+		}
 		var s string
 		if err := json.Unmarshal(b, &s); err != nil {
 			return err
@@ -33,7 +38,10 @@ func (t *text) UnmarshalJSON(b []byte) error {
 type number int64
 
 func (n *number) UnmarshalJSON(b []byte) error {
-	s := string(bytes.Trim(b, `"`))
+	if len(b) > 1 && b[0] == '"' {
+		b = b[1 : len(b)-1]
+	}
+	s := string(b)
 	if v, err := strconv.ParseInt(s, 10, 64); err == nil {
 		*n = number(v)
 	} else if f, err := strconv.ParseFloat(s, 64); err == nil && f > -1<<53 && f < 1<<53 {
