@@ -385,9 +385,8 @@ func (p *poll) modelGone(m *model, h head, arrived []model) error {
 	})
 	aliases := maps.Clone(m.Aliases)
 	for i := range versions {
-		if err := p.add(p.versionGone(&versions[i], m, &h, callOf("DELETE registered-models/delete"))); err != nil {
-			return err
-		}
+		c := p.versionGone(&versions[i], m, &h, callOf("DELETE registered-models/delete"))
+		gone.events, gone.writes = append(gone.events, c.events...), append(gone.writes, c.writes...)
 	}
 	s := p.modelSubject(m)
 	ev := p.event("model.deleted", s)
