@@ -192,7 +192,7 @@ func TestBombs(t *testing.T) {
 	l.poll()
 	f, err := os.Create(filepath.Join(l.work, "model.pkl"))
 	require.NoError(t, err)
-	size := int64(256 << 20)
+	size := int64(128 << 20)
 	if rounds(t) > 10 {
 		size = 1 << 30
 	}
@@ -206,7 +206,7 @@ func TestBombs(t *testing.T) {
 	require.Equal(t, notLookedInto, e.s("error_code"))
 	require.Equal(t, strconv.FormatInt(size, 10), e.s("asset_size"))
 	// The developer's git is among the children too, which had its own peak.
-	require.Less(t, childrenPeak(t), max(before, 300<<20))
+	require.Less(t, childrenPeak(t), max(before, 200<<20))
 }
 
 // childrenPeak is the largest memory that an ended child had, in bytes.

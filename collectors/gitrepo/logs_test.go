@@ -70,6 +70,7 @@ func TestAccessLog(t *testing.T) {
 		{"JSON without a time", `{"method":"POST","uri":"/acme/vision.git/git-upload-pack","status":200}` + "\n", row{"operation": "record.damaged", "parse_error": "no time"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			l.cfg.AccessLog = filepath.Join(l.dir, "access.log")
 			l.cfg.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}
@@ -151,6 +152,7 @@ func TestForgeAuditLogs(t *testing.T) {
 		{"no JSON", `hello`, row{"operation": "record.damaged"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			l.cfg.AuditLog = filepath.Join(l.dir, "audit.log")
 			l.poll()

@@ -122,13 +122,14 @@ func (s *stopper) Checkpoint() error {
 // Whenever a process ends, the next one tells the same events, none twice and
 // none left out.
 func TestSameEventsWhereverItEnds(t *testing.T) {
+	t.Parallel()
 	whole := newLab(t)
 	want := play(whole, func() { whole.poll() })
 	require.Len(t, slices.Compact(slices.Clone(want)), len(want), "every event has its own id")
 	require.Greater(t, len(want), 40)
 
 	random := rand.New(rand.NewPCG(1, 2))
-	for round := range rounds(t) {
+	for round := range rounds(t) / 2 {
 		l := newLab(t)
 		ends := 0
 		got := play(l, func() {
@@ -154,6 +155,7 @@ func TestSameEventsWhereverItEnds(t *testing.T) {
 // A fetch that is ended half-way, at any moment, leaves a mirror from which the
 // next one goes on.
 func TestFetchEndedHalfWay(t *testing.T) {
+	t.Parallel()
 	whole := newLab(t)
 	want := play(whole, func() { whole.poll() })
 	random := rand.New(rand.NewPCG(3, 4))
