@@ -33,7 +33,10 @@ type teller struct {
 	changes   []*refChange
 	joins     joins
 	spent     []string // keys of pushes that can be forgotten
-	meta      *meta
+	// finally holds the new state of the references: nil deletes. It is written
+	// when all is told, so that a new process compares with the same state again.
+	finally []keyValue
+	meta    *meta
 
 	target    string // names the difference
 	skip      int64  // events that an earlier process told
@@ -47,6 +50,11 @@ type teller struct {
 	scans   map[string]scanned
 	merges  *mergeReader
 	auto    autoMerge
+}
+
+type keyValue struct {
+	key   string
+	value []byte
 }
 
 // resume reads how far an earlier process came with the same difference.
@@ -77,9 +85,32 @@ func (t *teller) emit(ev *event.Event) error {
 	if t.unsaved++; t.unsaved < t.r.c.checkpointEvery {
 		return nil
 	}
+	return t.save()
+}
+
+// save makes what was told so far last.
+func (t *teller) save() error {
+	if t.unsaved == 0 {
+		return nil
+	}
 	t.unsaved = 0
 	t.out.Put(t.r.key+"progress", []byte(t.target+"\n"+strconv.FormatInt(t.told, 10)))
 	return t.out.Checkpoint()
+}
+
+// conclude writes the new state, after all was told.
+func (t *teller) conclude() {
+	for _, kv := range t.finally {
+		if kv.value == nil {
+			t.out.Delete(kv.key)
+		} else {
+			t.out.Put(kv.key, kv.value)
+		}
+	}
+	t.out.Delete(t.r.key + "progress")
+	for _, key := range t.spent {
+		t.out.Delete(key)
+	}
 }
 
 // tellAll tells commits, then references, and writes the new state.
@@ -831,10 +862,10 @@ func (t *teller) tellDropped(c *refChange, n int64, reachable []string) (bool, e
 func (t *teller) putRef(c *refChange, n int64) {
 	if c.new == "" {
 		t.meta.Floor = max(t.meta.Floor, n)
-		t.out.Delete(t.r.refKey(c.name))
+		t.finally = append(t.finally, keyValue{key: t.r.refKey(c.name)})
 		return
 	}
-	t.out.Put(t.r.refKey(c.name), refState{oid: c.new, n: n}.encode(c.name))
+	t.finally = append(t.finally, keyValue{t.r.refKey(c.name), refState{oid: c.new, n: n}.encode(c.name)})
 }
 
 // keepTips holds on to the tips whose commits were dropped, the newest of them.
@@ -842,14 +873,14 @@ func (t *teller) keepTips(dropped []*refChange, tips []keptTip) error {
 	var add, remove []string
 	for _, c := range dropped {
 		add = append(add, c.oldCommit)
-		t.r.putKept(t.out, t.at.UnixMilli(), c.oldCommit, c.protected)
+		t.finally = append(t.finally, t.r.keptTip(t.at.UnixMilli(), c.oldCommit, c.protected))
 	}
 	for i := range len(tips) + len(dropped) - maxKept {
 		if i >= len(tips) {
 			break
 		}
 		remove = append(remove, tips[i].oid)
-		t.out.Delete(tips[i].key)
+		t.finally = append(t.finally, keyValue{key: tips[i].key})
 	}
 	if err := t.r.mirror.keep(t.ctx, add); err != nil {
 		return err
@@ -897,10 +928,10 @@ func (t *teller) tellRefsOnly() error {
 			seen = ""
 		case c.old.oid == "" && c.new == "":
 			t.meta.Floor = max(t.meta.Floor, n)
-			t.out.Delete(t.r.refKey(c.name))
+			t.finally = append(t.finally, keyValue{key: t.r.refKey(c.name)})
 			continue
 		}
-		t.out.Put(t.r.refKey(c.name), refState{oid: c.old.oid, n: n, seen: seen}.encode(c.name))
+		t.finally = append(t.finally, keyValue{t.r.refKey(c.name), refState{oid: c.old.oid, n: n, seen: seen}.encode(c.name)})
 	}
 	return nil
 }

@@ -96,8 +96,14 @@ func (c *Collector) tellPush(out collectors.Output, l *logLine, repo string, at 
 	if r != nil {
 		// A state value is bounded; a push of very many references is joined to the
 		// first of them.
-		kept := p
-		kept.Updates = p.Updates[:min(len(p.Updates), 500)]
+		kept, size := p, 0
+		kept.Updates = nil
+		for _, u := range p.Updates {
+			if size += len(u.Ref) + len(u.Old) + len(u.New); size > maxRemembered {
+				break
+			}
+			kept.Updates = append(kept.Updates, u)
+		}
 		if err := r.rememberPush(out, kept, l); err != nil {
 			return err
 		}

@@ -267,7 +267,7 @@ func (c *Collector) readFile(ctx context.Context, out collectors.Output, l *logF
 				return l.save(out, st, now)
 			}
 			if !errors.Is(err, bufio.ErrBufferFull) {
-				return err
+				return errors.Join(err, l.save(out, st, time.UnixMilli(st.Seen)))
 			}
 		}
 		c.read(1)

@@ -205,7 +205,7 @@ func (m *mirror) refs(ctx context.Context) ([]ref, error) {
 // fetch brings the mirror to what the source has. listed is what it had a moment
 // ago: references that are not there are removed first, because a new one may
 // need the place of an old one (refs/heads/a, refs/heads/a/b).
-func (m *mirror) fetch(ctx context.Context, listed []ref) error {
+func (m *mirror) fetch(ctx context.Context, listed, replacements []ref) error {
 	have, err := m.refs(ctx)
 	if err != nil {
 		return err
@@ -229,7 +229,7 @@ func (m *mirror) fetch(ctx context.Context, listed []ref) error {
 		}
 	}
 	if len(listed) == 0 {
-		return m.fetched()
+		return m.fetched(replacements)
 	}
 	args := []string{
 		"fetch", "--quiet", "--atomic", "--force", "--no-tags", "--no-prune", "--no-write-fetch-head",
@@ -265,14 +265,36 @@ func (m *mirror) fetch(ctx context.Context, listed []ref) error {
 	if err := m.tidy(ctx, have); err != nil {
 		return err
 	}
-	return m.fetched()
+	return m.fetched(replacements)
 }
 
-func (m *mirror) fetched() error {
-	if err := os.WriteFile(m.marker(), nil, 0o600); err != nil {
+// fetched notes that the mirror is whole, and the replacements of objects that
+// the source listed: they are not fetched, and belong to what is told.
+func (m *mirror) fetched(replacements []ref) error {
+	var b strings.Builder
+	for _, r := range replacements {
+		b.WriteString(r.oid + " " + r.name + "\n")
+	}
+	if err := os.WriteFile(m.marker(), []byte(b.String()), 0o600); err != nil {
 		return fmt.Errorf("fetch: %w", err)
 	}
 	return nil
+}
+
+// replacements returns the replacements that the source listed when it was
+// fetched last.
+func (m *mirror) replacements() ([]ref, error) {
+	b, err := os.ReadFile(m.marker())
+	if err != nil {
+		return nil, fmt.Errorf("read mirror: %w", err)
+	}
+	var refs []ref
+	for line := range strings.Lines(string(b)) {
+		if oid, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " "); ok {
+			refs = append(refs, ref{name, oid})
+		}
+	}
+	return refs, nil
 }
 
 // needsBase reports whether a fetch failed because the server sent an object as

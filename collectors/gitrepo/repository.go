@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,12 +39,11 @@ type repository struct {
 // An observation is what one poll found the source to have.
 type observation struct {
 	at           time.Time // when the references were listed
-	listing      string    // digest of the list
+	listing      string    // digest of the list; empty when none was made
 	unchanged    bool      // nothing moved since it was told
 	listed       []ref     // set when only references are read
 	refsOnly     bool
 	replacements []ref
-	replacedNow  bool // replacements are known
 }
 
 const (
@@ -101,7 +99,7 @@ func (r *repository) observe(ctx context.Context, out collectors.Output) error {
 	if err != nil {
 		return r.unreachable(ctx, out, m, now, err)
 	}
-	r.seen = observation{at: now, replacements: replacements, replacedNow: true, listing: listingDigest(refs, replacements)}
+	r.seen = observation{at: now, replacements: replacements, listing: listingDigest(refs, replacements)}
 	same := r.seen.listing == m.Listing
 	if same && !m.Over && !m.Down && r.mirror.whole() {
 		r.seen.unchanged = true
@@ -120,7 +118,7 @@ func (r *repository) observe(ctx context.Context, out collectors.Output) error {
 		return fmt.Errorf("%s: %w", r.id, err)
 	}
 	r.caughtUp = false
-	err = r.mirror.fetch(ctx, refs)
+	err = r.mirror.fetch(ctx, refs, replacements)
 	for errors.Is(err, errOverBudget) {
 		var more bool
 		if more, err = r.makeRoom(ctx, out); err != nil {
@@ -129,7 +127,7 @@ func (r *repository) observe(ctx context.Context, out collectors.Output) error {
 		if !more {
 			return r.overBudget(out, m, now, refs)
 		}
-		err = r.mirror.fetch(ctx, refs)
+		err = r.mirror.fetch(ctx, refs, replacements)
 	}
 	if err != nil {
 		return r.unreachable(ctx, out, m, now, err)
@@ -260,21 +258,16 @@ func (r *repository) tell(ctx context.Context, out collectors.Output) error {
 	if err != nil {
 		return err
 	}
-	current := r.seen.listed
+	current, replacements := r.seen.listed, r.seen.replacements
 	if !r.seen.refsOnly {
-		if current, err = r.mirror.refs(ctx); err != nil {
+		if current, err = r.mirror.refs(ctx); err == nil {
+			replacements, err = r.mirror.replacements()
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", r.id, err)
 		}
 	}
-	if r.seen.replacedNow {
-		current = append(slices.Clone(current), r.seen.replacements...)
-	} else {
-		for _, name := range slices.Sorted(maps.Keys(old)) {
-			if strings.HasPrefix(name, replaced) && old[name].told() != "" {
-				current = append(current, ref{name, old[name].told()})
-			}
-		}
-	}
+	current = slices.Concat(current, replacements)
 	t := &teller{
 		r: r, ctx: ctx, out: out, at: r.seen.at, notBefore: millis(m.Seen),
 		changes: r.diff(old, current), old: old,
@@ -292,20 +285,18 @@ func (r *repository) tell(ctx context.Context, out collectors.Output) error {
 		err = t.tellAll()
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", r.id, err)
+		// What was told goes with its count, whatever is checkpointed next.
+		return errors.Join(fmt.Errorf("%s: %w", r.id, err), t.save())
 	}
 	m.Inventoried = true
 	m.Listing = ""
-	if r.seen.replacedNow {
+	if r.seen.listing != "" {
 		// What was fetched before and is told now is no look at the source.
 		m.Seen = r.seen.at.UnixMilli()
 		m.Listing = r.agreed(current)
 	}
 	r.saveMeta(out, m)
-	out.Delete(r.key + "progress")
-	for _, key := range t.spent {
-		out.Delete(key)
-	}
+	t.conclude()
 	if err := out.Checkpoint(); err != nil {
 		return err
 	}

@@ -66,6 +66,17 @@ var story = []func(l *lab){
 		l.push("main:refs/heads/trunk/main", ":refs/heads/main")
 		l.push(l.git("commit-tree", "-m", "x", "main^{tree}") + ":refs/replace/" + l.git("rev-parse", "main"))
 	},
+	func(l *lab) { // many references at once, and all of them gone
+		for i := range 6 {
+			c := l.git("commit-tree", "-p", "main", "-m", fmt.Sprint("many", i), "main^{tree}")
+			l.push(c + ":refs/heads/many/" + fmt.Sprint(i))
+		}
+	},
+	func(l *lab) {
+		for i := range 6 {
+			l.push(":refs/heads/many/" + fmt.Sprint(i))
+		}
+	},
 	func(l *lab) {
 		l.push(":refs/heads/trunk/main")
 		l.push("main:refs/heads/trunk")

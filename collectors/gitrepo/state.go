@@ -176,10 +176,10 @@ func (r *repository) loadKept(out collectors.Output) ([]keptTip, error) {
 	return tips, err
 }
 
-func (r *repository) putKept(out collectors.Output, atMillis int64, oid string, protected bool) {
+func (r *repository) keptTip(atMillis int64, oid string, protected bool) keyValue {
 	class := "other"
 	if protected {
 		class = "protected"
 	}
-	out.Put(fmt.Sprintf("%skept/%015d%s", r.key, atMillis, oid), []byte(oid+" "+class))
+	return keyValue{fmt.Sprintf("%skept/%015d%s", r.key, atMillis, oid), []byte(oid + " " + class)}
 }
