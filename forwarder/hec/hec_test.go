@@ -344,6 +344,9 @@ func TestAnAnswerOfAReceiverThatStartedAnewConfirmsNothingOfBefore(t *testing.T)
 	d.Send(t.Context(), body(1), before.confirm)
 	a.set(0, 0)
 	a.hold, a.held = make(chan struct{}), make(chan struct{})
+	held := a.hold
+	release := sync.OnceFunc(func() { close(held) })
+	defer release() // a post that waits would keep the server from closing
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -353,7 +356,7 @@ func TestAnAnswerOfAReceiverThatStartedAnewConfirmsNothingOfBefore(t *testing.T)
 	e := d.endpoints[0]
 	e.ask(t.Context()) // answers: 0 is acknowledged, but it is the other one
 	require.Empty(t, before.said())
-	close(a.hold)
+	release()
 	<-done
 	require.Equal(t, []bool{false}, before.said())
 	require.Empty(t, after.said())
@@ -369,6 +372,9 @@ func TestAnAnswerOfAReceiverThatStartedAnewConfirmsNothingOfBefore(t *testing.T)
 	a.mu.Unlock()
 	a.set(id+1, id)
 	a.hold, a.held = make(chan struct{}), make(chan struct{})
+	again := a.hold
+	letGo := sync.OnceFunc(func() { close(again) })
+	defer letGo()
 	done = make(chan struct{})
 	go func() {
 		defer close(done)
@@ -377,7 +383,7 @@ func TestAnAnswerOfAReceiverThatStartedAnewConfirmsNothingOfBefore(t *testing.T)
 	<-a.held
 	e.ask(t.Context())
 	require.Empty(t, plain.said())
-	close(a.hold)
+	letGo()
 	<-done
 	require.Equal(t, []bool{true}, plain.said())
 }
