@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
@@ -240,7 +239,7 @@ func (s *signers) judge(c *commit, from, until time.Time) (status, signer, princ
 	case bytes.HasPrefix(c.signature, []byte("-----BEGIN SSH SIGNATURE-----")):
 		return s.judgeSSH(c, from, until)
 	case bytes.HasPrefix(c.signature, []byte("-----BEGIN PGP ")):
-		return s.judgePGP(c, from)
+		return s.judgePGP(c, until)
 	default: // X.509, for which no keys can be given
 		return signatureUnknownKey, "", ""
 	}
@@ -273,6 +272,10 @@ func (s *signers) judgeSSH(c *commit, from, until time.Time) (status, signer, pr
 	return status, signer, principal
 }
 
+// maxAhead is how far a signature may be dated after the moment at which it is
+// judged.
+const maxAhead = 24 * time.Hour
+
 func (s *signers) judgePGP(c *commit, at time.Time) (status, signer, principal string) {
 	block, err := armor.Decode(bytes.NewReader(c.signature))
 	if err != nil || block.Type != openpgp.SignatureType {
@@ -282,7 +285,12 @@ func (s *signers) judgePGP(c *commit, at time.Time) (status, signer, principal s
 	if err != nil {
 		return signatureBad, "", ""
 	}
-	signer = issuer(body)
+	signer, made := issuer(body)
+	// A clock that goes ahead, or a person who took a while for the passphrase,
+	// makes no signature of the future.
+	if made.After(at) && made.Sub(at) < maxAhead {
+		at = made
+	}
 	config := &packet.Config{Time: func() time.Time { return at }}
 	_, entity, err := openpgp.VerifyDetachedSignature(s.pgp, bytes.NewReader(c.payload), bytes.NewReader(body), config)
 	if entity != nil {
@@ -300,23 +308,23 @@ func (s *signers) judgePGP(c *commit, at time.Time) (status, signer, principal s
 	}
 }
 
-// issuer returns the key that a signature names, in hexadecimal: its
-// fingerprint where it stands there, else its id.
-func issuer(body []byte) string {
+// issuer returns the key that a signature names, in hexadecimal, and its date:
+// the key's fingerprint where it stands there, else its id.
+func issuer(body []byte) (key string, made time.Time) {
 	p, err := packet.NewReader(bytes.NewReader(body)).Next()
 	if err != nil {
-		return ""
+		return "", time.Time{}
 	}
 	sig, ok := p.(*packet.Signature)
 	switch {
 	case !ok:
-		return ""
+		return "", time.Time{}
 	case len(sig.IssuerFingerprint) > 0:
-		return strings.ToUpper(hex.EncodeToString(sig.IssuerFingerprint))
+		key = strings.ToUpper(hex.EncodeToString(sig.IssuerFingerprint))
 	case sig.IssuerKeyId != nil:
-		return strings.ToUpper(strconv.FormatUint(*sig.IssuerKeyId, 16))
+		key = fmt.Sprintf("%016X", *sig.IssuerKeyId)
 	}
-	return ""
+	return key, sig.CreationTime
 }
 
 // entityPrincipal is whose key it is: the address of its identity, else its name.

@@ -57,7 +57,8 @@ func TestOpenPGPSignatures(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			commit := parseCommit([]byte(c.raw), false)
-			status, key, principal := s.judge(&commit, now, now)
+			// Signed after the last look, and by a clock that goes a little ahead.
+			status, key, principal := s.judge(&commit, now.Add(-time.Hour), now.Add(-time.Minute))
 			if len(commit.signature) == 0 {
 				status = s.verify(&commit, millis(0), now, false).status
 			}
@@ -75,7 +76,7 @@ func TestOpenPGPSignatures(t *testing.T) {
 	require.NoError(t, early.RevokeKey(packet.KeyCompromised, "stolen", nil))
 	s.pgp = append(s.pgp, early)
 	commit := parseCommit([]byte(signed), false)
-	status, _, _ := s.judge(&commit, now.Add(time.Minute), now)
+	status, _, _ := s.judge(&commit, now, now.Add(time.Minute))
 	require.Equal(t, signatureRevoked, status)
 }
 
