@@ -316,8 +316,18 @@ func (c *chartCommand) timeRange(x *execution, rows []Row, slot int) (lo, hi flo
 // (Search Reference, "timechart": bins=100, and its table of default spans).
 func chooseSpan(lo, hi float64) span {
 	width := hi - lo
-	for _, s := range []span{{n: 1, unit: 's'}, {n: 5, unit: 's'}, {n: 10, unit: 's'}, {n: 30, unit: 's'}, {n: 1, unit: 'm'}, {n: 5, unit: 'm'},
-		{n: 10, unit: 'm'}, {n: 30, unit: 'm'}, {n: 1, unit: 'h'}, {n: 1, unit: 'd'}} {
+	for _, s := range []span{
+		{n: 1, unit: 's'},
+		{n: 5, unit: 's'},
+		{n: 10, unit: 's'},
+		{n: 30, unit: 's'},
+		{n: 1, unit: 'm'},
+		{n: 5, unit: 'm'},
+		{n: 10, unit: 'm'},
+		{n: 30, unit: 'm'},
+		{n: 1, unit: 'h'},
+		{n: 1, unit: 'd'},
+	} {
 		if width <= 100*float64(s.n)*map[byte]float64{'s': 1, 'm': 60, 'h': 3600, 'd': 86400}[s.unit] {
 			return s
 		}
@@ -366,7 +376,8 @@ func (c *chartCommand) choose(totals map[string]float64) (kept []string, others 
 
 // mergeOthers aggregates what is beyond the limit anew, from the rows.
 func (c *chartCommand) mergeOthers(x *execution, _ *schema, list []compiledAggregate, rows []Row, cells map[string]map[string]*chartCell,
-	others map[string]bool, rowSlot, columnSlot int, key func(Value, *span) Value) error {
+	others map[string]bool, rowSlot, columnSlot int, key func(Value, *span) Value,
+) error {
 	held := 0
 	merged := map[string]*chartCell{}
 	var buf []byte

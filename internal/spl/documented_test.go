@@ -161,8 +161,10 @@ func (c *docCase) engine(t testing.TB, zone *time.Location, shuffle uint64) *Eng
 	if shuffle != 0 {
 		rand.New(rand.NewPCG(shuffle, 1)).Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 	}
-	e := &Engine{Store: storeOf(t, events...), Lookups: NewLookups(), Location: zone, Macros: c.setup.macros, Transforms: c.setup.transforms,
-		DataModels: map[string]DataModel{}, Saved: c.setup.saved}
+	e := &Engine{
+		Store: storeOf(t, events...), Lookups: NewLookups(), Location: zone, Macros: c.setup.macros, Transforms: c.setup.transforms,
+		DataModels: map[string]DataModel{}, Saved: c.setup.saved,
+	}
 	for name, csv := range c.setup.lookups {
 		table, err := ReadTable(strings.NewReader(csv))
 		require.NoError(t, err)

@@ -23,7 +23,8 @@ func conditionFunctions(m map[string]*evalFunction) {
 	m["if"] = &evalFunction{least: 3, most: 3, build: buildIf, page: pageComparison}
 	m["case"] = &evalFunction{least: 2, most: -1, pairs: true, build: buildCase, page: pageComparison}
 	m["validate"] = &evalFunction{least: 2, most: -1, pairs: true, build: buildCase, page: pageComparison}
-	m["coalesce"] = &evalFunction{least: 1, most: -1, args: "a", many: true, nulls: true, page: pageComparison,
+	m["coalesce"] = &evalFunction{
+		least: 1, most: -1, args: "a", many: true, nulls: true, page: pageComparison,
 		run: func(_ *evalEnv, _ *call, a []Value) Value {
 			for _, v := range a {
 				if v.kind != kindNull {
@@ -31,14 +32,17 @@ func conditionFunctions(m map[string]*evalFunction) {
 				}
 			}
 			return null
-		}}
-	m["nullif"] = &evalFunction{least: 2, most: 2, args: "a", nulls: true, page: pageComparison,
+		},
+	}
+	m["nullif"] = &evalFunction{
+		least: 2, most: 2, args: "a", nulls: true, page: pageComparison,
 		run: func(_ *evalEnv, _ *call, a []Value) Value {
 			if a[0].kind != kindNull && a[1].kind != kindNull && compare(a[0], a[1]) == 0 {
 				return null
 			}
 			return a[0]
-		}}
+		},
+	}
 	m["null"] = &evalFunction{page: pageComparison, build: func(*compiler, *call) (evalFn, staticType, error) {
 		return func(Row) Value { return null }, typeNull, nil
 	}}
@@ -48,7 +52,8 @@ func conditionFunctions(m map[string]*evalFunction) {
 			return func(Row) Value { return v }, typeBool, nil
 		}}
 	}
-	m["in"] = &evalFunction{least: 2, most: -1, args: "a", many: true, nulls: true, result: typeBool, page: pageComparison,
+	m["in"] = &evalFunction{
+		least: 2, most: -1, args: "a", many: true, nulls: true, result: typeBool, page: pageComparison,
 		run: func(env *evalEnv, _ *call, a []Value) Value {
 			if a[0].kind == kindNull {
 				return null
@@ -59,16 +64,20 @@ func conditionFunctions(m map[string]*evalFunction) {
 				}
 			}
 			return boolean(false)
-		}}
-	m["like"] = &evalFunction{least: 2, most: 2, args: "s", many: true, result: typeBool, page: pageComparison,
+		},
+	}
+	m["like"] = &evalFunction{
+		least: 2, most: 2, args: "s", many: true, result: typeBool, page: pageComparison,
 		run: func(env *evalEnv, at *call, a []Value) Value {
 			if a[1].kind == kindMulti {
 				return env.fail(at.pos, "like was given a pattern with several values")
 			}
 			return anyValue(a[0], func(s string) bool { return likeMatch(s, a[1].String()) })
-		}}
+		},
+	}
 	m["match"] = &evalFunction{least: 2, most: 2, page: pageComparison, build: buildMatch}
-	m["cidrmatch"] = &evalFunction{least: 2, most: 2, args: "s", many: true, result: typeBool, page: pageComparison,
+	m["cidrmatch"] = &evalFunction{
+		least: 2, most: 2, args: "s", many: true, result: typeBool, page: pageComparison,
 		verify: func(c *compiler, at *call) error {
 			if s, ok := literalText(at.args[0]); ok {
 				if _, err := parseCIDR(s); err != nil {
@@ -83,7 +92,8 @@ func conditionFunctions(m map[string]*evalFunction) {
 				return null
 			}
 			return anyValue(a[1], func(s string) bool { return cidrContains(p, s) })
-		}}
+		},
+	}
 	m["searchmatch"] = &evalFunction{least: 1, most: 1, page: pageComparison, build: buildSearchMatch}
 
 	type test struct {
@@ -101,10 +111,13 @@ func conditionFunctions(m map[string]*evalFunction) {
 			return ok && v.isNumber() && f == float64(int64(f))
 		}},
 	} {
-		m[t.name] = &evalFunction{least: 1, most: 1, args: "x", many: t.many, nulls: t.nulls, result: typeBool, page: pageInformation,
-			run: func(_ *evalEnv, _ *call, a []Value) Value { return boolean(t.run(a[0])) }}
+		m[t.name] = &evalFunction{
+			least: 1, most: 1, args: "x", many: t.many, nulls: t.nulls, result: typeBool, page: pageInformation,
+			run: func(_ *evalEnv, _ *call, a []Value) Value { return boolean(t.run(a[0])) },
+		}
 	}
-	m["typeof"] = &evalFunction{least: 1, most: 1, args: "x", nulls: true, result: typeText, page: pageInformation,
+	m["typeof"] = &evalFunction{
+		least: 1, most: 1, args: "x", nulls: true, result: typeText, page: pageInformation,
 		run: func(_ *evalEnv, _ *call, a []Value) Value {
 			switch {
 			case a[0].kind == kindNull:
@@ -115,7 +128,8 @@ func conditionFunctions(m map[string]*evalFunction) {
 				return text("Number")
 			}
 			return text("String")
-		}}
+		},
+	}
 }
 
 // anyValue tests a field: of several values one is enough.

@@ -8,7 +8,8 @@ import (
 )
 
 func jsonFunctions(m map[string]*evalFunction) {
-	m["json_object"] = &evalFunction{most: -1, pairs: true, args: "x", many: true, nulls: true, result: typeText, page: pageJSON,
+	m["json_object"] = &evalFunction{
+		most: -1, pairs: true, args: "x", many: true, nulls: true, result: typeText, page: pageJSON,
 		run: func(env *evalEnv, at *call, a []Value) Value {
 			b := []byte{'{'}
 			for i := 0; i < len(a); i += 2 {
@@ -23,8 +24,10 @@ func jsonFunctions(m map[string]*evalFunction) {
 				b = jsonValue(b, a[i+1])
 			}
 			return text(string(append(b, '}')))
-		}}
-	m["json_extract"] = &evalFunction{least: 1, most: -1, args: "s", page: pageJSON,
+		},
+	}
+	m["json_extract"] = &evalFunction{
+		least: 1, most: -1, args: "s", page: pageJSON,
 		verify: func(c *compiler, at *call) error {
 			for _, a := range at.args[1:] {
 				if s, ok := literalText(a); ok {
@@ -66,8 +69,10 @@ func jsonFunctions(m map[string]*evalFunction) {
 				return null
 			}
 			return jsonToValue(found[0])
-		}}
-	m["json_array_to_mv"] = &evalFunction{least: 1, most: 2, args: "sx", page: pageJSON,
+		},
+	}
+	m["json_array_to_mv"] = &evalFunction{
+		least: 1, most: 2, args: "sx", page: pageJSON,
 		run: func(_ *evalEnv, _ *call, a []Value) Value {
 			doc, ok := decodeJSON(a[0].String())
 			if !ok {
@@ -83,7 +88,8 @@ func jsonFunctions(m map[string]*evalFunction) {
 				vs = append(vs, jsonToValue(e))
 			}
 			return multi(vs)
-		}}
+		},
+	}
 }
 
 // jsonValue writes a value of eval as JSON: text that looks like a number is

@@ -98,7 +98,8 @@ func multivalueFunctions(m map[string]*evalFunction) {
 			return null
 		}, typeNumber, nil
 	}}
-	m["mvrange"] = &evalFunction{least: 2, most: 3, args: "nna", page: pageMultivalue, run: mvrange,
+	m["mvrange"] = &evalFunction{
+		least: 2, most: 3, args: "nna", page: pageMultivalue, run: mvrange,
 		verify: func(c *compiler, at *call) error {
 			if len(at.args) == 3 {
 				if s, ok := literalText(at.args[2]); ok {
@@ -111,8 +112,10 @@ func multivalueFunctions(m map[string]*evalFunction) {
 				}
 			}
 			return nil
-		}}
-	m["split"] = &evalFunction{least: 2, most: 2, args: "s", page: pageMultivalue,
+		},
+	}
+	m["split"] = &evalFunction{
+		least: 2, most: 2, args: "s", page: pageMultivalue,
 		verify: func(c *compiler, at *call) error {
 			if s, ok := literalText(at.args[1]); ok && s == "" {
 				return c.refuse(at.args[1].at(), "split needs a delimiter that is not empty")
@@ -129,7 +132,8 @@ func multivalueFunctions(m map[string]*evalFunction) {
 				vs = append(vs, Value{kind: kindText, str: s, data: a[0].data})
 			}
 			return multi(vs)
-		}}
+		},
+	}
 	m["mvfilter"] = &evalFunction{least: 1, most: 1, page: pageMultivalue, build: func(c *compiler, at *call) (evalFn, staticType, error) {
 		slot, err := c.onlyField(at, at.args[0])
 		if err != nil {

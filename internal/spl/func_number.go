@@ -8,13 +8,15 @@ import (
 
 func numberFunctions(m map[string]*evalFunction) {
 	one := func(name, page string, f func(float64) float64) {
-		m[name] = &evalFunction{least: 1, most: 1, args: "n", result: typeNumber, page: page,
+		m[name] = &evalFunction{
+			least: 1, most: 1, args: "n", result: typeNumber, page: page,
 			run: func(_ *evalEnv, _ *call, a []Value) Value {
 				if x, ok := a[0].Float(); ok {
 					return number(f(x))
 				}
 				return null
-			}}
+			},
+		}
 	}
 	one("abs", pageMath, math.Abs)
 	one("ceiling", pageMath, math.Ceil)
@@ -24,9 +26,12 @@ func numberFunctions(m map[string]*evalFunction) {
 	one("floor", pageMath, math.Floor)
 	one("ln", pageMath, math.Log)
 	one("sqrt", pageMath, math.Sqrt)
-	m["pi"] = &evalFunction{args: "n", result: typeNumber, page: pageMath,
-		run: func(*evalEnv, *call, []Value) Value { return number(math.Pi) }}
-	m["pow"] = &evalFunction{least: 2, most: 2, args: "n", result: typeNumber, page: pageMath,
+	m["pi"] = &evalFunction{
+		args: "n", result: typeNumber, page: pageMath,
+		run: func(*evalEnv, *call, []Value) Value { return number(math.Pi) },
+	}
+	m["pow"] = &evalFunction{
+		least: 2, most: 2, args: "n", result: typeNumber, page: pageMath,
 		run: func(_ *evalEnv, _ *call, a []Value) Value {
 			x, ok := a[0].Float()
 			y, ok2 := a[1].Float()
@@ -34,8 +39,10 @@ func numberFunctions(m map[string]*evalFunction) {
 				return null
 			}
 			return number(math.Pow(x, y))
-		}}
-	m["log"] = &evalFunction{least: 1, most: 2, args: "n", result: typeNumber, page: pageMath,
+		},
+	}
+	m["log"] = &evalFunction{
+		least: 1, most: 2, args: "n", result: typeNumber, page: pageMath,
 		run: func(_ *evalEnv, _ *call, a []Value) Value {
 			x, ok := a[0].Float()
 			if !ok {
@@ -55,15 +62,19 @@ func numberFunctions(m map[string]*evalFunction) {
 				return number(math.Log2(x))
 			}
 			return number(math.Log(x) / math.Log(base))
-		}}
-	m["random"] = &evalFunction{args: "n", result: typeNumber, page: pageStatEval,
+		},
+	}
+	m["random"] = &evalFunction{
+		args: "n", result: typeNumber, page: pageStatEval,
 		run: func(env *evalEnv, _ *call, _ []Value) Value {
 			if env.random == nil {
 				return number(0)
 			}
 			return number(float64(env.random.Int32()))
-		}}
-	m["round"] = &evalFunction{least: 1, most: 2, args: "n", result: typeNumber, page: pageMath,
+		},
+	}
+	m["round"] = &evalFunction{
+		least: 1, most: 2, args: "n", result: typeNumber, page: pageMath,
 		run: func(env *evalEnv, at *call, a []Value) Value {
 			x, ok := a[0].Float()
 			if !ok {
@@ -85,10 +96,12 @@ func numberFunctions(m map[string]*evalFunction) {
 			s := roundDecimal(x, int(n))
 			f, _ := strconv.ParseFloat(s, 64)
 			return spelled(f, s)
-		}}
+		},
+	}
 	m["sigfig"] = &evalFunction{least: 1, most: 1, page: pageMath, build: buildSigfig}
 	for name, sign := range map[string]int{"max": 1, "min": -1} {
-		m[name] = &evalFunction{least: 1, most: -1, args: "a", nulls: true, page: pageStatEval,
+		m[name] = &evalFunction{
+			least: 1, most: -1, args: "a", nulls: true, page: pageStatEval,
 			run: func(_ *evalEnv, _ *call, a []Value) Value {
 				best := null
 				for _, v := range a {
@@ -97,9 +110,11 @@ func numberFunctions(m map[string]*evalFunction) {
 					}
 				}
 				return best
-			}}
+			},
+		}
 	}
-	m["tonumber"] = &evalFunction{least: 1, most: 2, args: "sn", result: typeNumber, page: pageConversion,
+	m["tonumber"] = &evalFunction{
+		least: 1, most: 2, args: "sn", result: typeNumber, page: pageConversion,
 		verify: func(c *compiler, at *call) error {
 			s, ok := literalText(at.args[0])
 			if !ok {
@@ -124,7 +139,8 @@ func numberFunctions(m map[string]*evalFunction) {
 				base = a[1]
 			}
 			return toNumber(env, at, a[0], base)
-		}}
+		},
+	}
 	m["tostring"] = &evalFunction{least: 1, most: 2, page: pageConversion, build: buildToString}
 }
 

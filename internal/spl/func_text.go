@@ -13,8 +13,10 @@ import (
 
 func textFunctions(m map[string]*evalFunction) {
 	one := func(name, page string, f func(string) string) {
-		m[name] = &evalFunction{least: 1, most: 1, args: "s", result: typeText, page: page,
-			run: func(_ *evalEnv, _ *call, a []Value) Value { return text(f(a[0].String())) }}
+		m[name] = &evalFunction{
+			least: 1, most: 1, args: "s", result: typeText, page: page,
+			run: func(_ *evalEnv, _ *call, a []Value) Value { return text(f(a[0].String())) },
+		}
 	}
 	one("lower", pageText, strings.ToLower)
 	one("upper", pageText, strings.ToUpper)
@@ -27,24 +29,29 @@ func textFunctions(m map[string]*evalFunction) {
 		}
 		return s
 	})
-	m["len"] = &evalFunction{least: 1, most: 1, args: "s", result: typeNumber, page: pageText,
+	m["len"] = &evalFunction{
+		least: 1, most: 1, args: "s", result: typeNumber, page: pageText,
 		run: func(_ *evalEnv, _ *call, a []Value) Value {
 			return number(float64(utf8.RuneCountInString(a[0].String())))
-		}}
+		},
+	}
 	for name, trim := range map[string]func(s, set string) string{"trim": strings.Trim, "ltrim": strings.TrimLeft, "rtrim": strings.TrimRight} {
-		m[name] = &evalFunction{least: 1, most: 2, args: "s", result: typeText, page: pageText,
+		m[name] = &evalFunction{
+			least: 1, most: 2, args: "s", result: typeText, page: pageText,
 			run: func(_ *evalEnv, _ *call, a []Value) Value {
 				set := " \t"
 				if len(a) == 2 {
 					set = a[1].String()
 				}
 				return text(trim(a[0].String(), set))
-			}}
+			},
+		}
 	}
 	m["substr"] = &evalFunction{least: 2, most: 3, args: "snn", result: typeText, page: pageText, run: substr}
 	m["replace"] = &evalFunction{least: 3, most: 3, page: pageText, build: buildReplace}
 	m["printf"] = &evalFunction{least: 1, most: -1, page: pageConversion, build: buildPrintf}
-	m["commands"] = &evalFunction{least: 1, most: 1, args: "s", page: pageMultivalue,
+	m["commands"] = &evalFunction{
+		least: 1, most: 1, args: "s", page: pageMultivalue,
 		run: func(_ *evalEnv, _ *call, a []Value) Value {
 			var names []Value
 			for _, part := range splitPipeline(a[0].String()) {
@@ -53,7 +60,8 @@ func textFunctions(m map[string]*evalFunction) {
 				}
 			}
 			return multi(names)
-		}}
+		},
+	}
 }
 
 // splitPipeline splits at bars outside quotes and brackets.

@@ -5,9 +5,12 @@ func timeFunctions(m map[string]*evalFunction) {
 	m["now"] = &evalFunction{args: "n", result: typeNumber, page: pageDate, run: now}
 	// time() is the clock at the moment of processing, which is handed in here
 	// and stands still.
-	m["time"] = &evalFunction{args: "n", result: typeNumber, page: pageDate,
-		run: func(env *evalEnv, _ *call, _ []Value) Value { return number(env.now) }}
-	m["strftime"] = &evalFunction{least: 2, most: 2, args: "s", result: typeText, page: pageDate,
+	m["time"] = &evalFunction{
+		args: "n", result: typeNumber, page: pageDate,
+		run: func(env *evalEnv, _ *call, _ []Value) Value { return number(env.now) },
+	}
+	m["strftime"] = &evalFunction{
+		least: 2, most: 2, args: "s", result: typeText, page: pageDate,
 		verify: func(c *compiler, at *call) error { return c.checkFormat(at, false) },
 		run: func(env *evalEnv, at *call, a []Value) Value {
 			f, ok := a[0].Float()
@@ -19,8 +22,10 @@ func timeFunctions(m map[string]*evalFunction) {
 				return env.fail(at.pos, "strftime: %s", err)
 			}
 			return text(s)
-		}}
-	m["strptime"] = &evalFunction{least: 2, most: 2, args: "s", result: typeNumber, page: pageDate,
+		},
+	}
+	m["strptime"] = &evalFunction{
+		least: 2, most: 2, args: "s", result: typeNumber, page: pageDate,
 		verify: func(c *compiler, at *call) error { return c.checkFormat(at, true) },
 		run: func(env *evalEnv, at *call, a []Value) Value {
 			f, ok, err := strptime(a[0].String(), a[1].String(), env.loc)
@@ -31,8 +36,10 @@ func timeFunctions(m map[string]*evalFunction) {
 				return null
 			}
 			return number(f)
-		}}
-	m["relative_time"] = &evalFunction{least: 2, most: 2, args: "ns", result: typeNumber, page: pageDate,
+		},
+	}
+	m["relative_time"] = &evalFunction{
+		least: 2, most: 2, args: "ns", result: typeNumber, page: pageDate,
 		verify: func(c *compiler, at *call) error {
 			if s, ok := literalText(at.args[1]); ok {
 				if _, err := parseTimeModifier(s); err != nil {
@@ -51,7 +58,8 @@ func timeFunctions(m map[string]*evalFunction) {
 				return env.fail(at.pos, "relative_time: %s", err)
 			}
 			return number(mod.resolve(f, env.loc))
-		}}
+		},
+	}
 }
 
 func (c *compiler) checkFormat(at *call, parsing bool) error {

@@ -246,8 +246,20 @@ func TestBinOverDaylightSaving(t *testing.T) {
 		require.NoError(t, err)
 		env := &evalEnv{loc: loc}
 		rnd := rand.New(rand.NewPCG(1, 4))
-		for _, s := range []span{{n: 1, unit: 's'}, {n: 5, unit: 'm'}, {n: 30, unit: 'm'}, {n: 1, unit: 'h'}, {n: 6, unit: 'h'}, {n: 12, unit: 'h'}, {n: 1, unit: 'd'}, {n: 7, unit: 'd'},
-			{n: 1, unit: 'w', weekday: 1}, {n: 1, unit: 'M'}, {n: 1, unit: 'q'}, {n: 1, unit: 'y'}} {
+		for _, s := range []span{
+			{n: 1, unit: 's'},
+			{n: 5, unit: 'm'},
+			{n: 30, unit: 'm'},
+			{n: 1, unit: 'h'},
+			{n: 6, unit: 'h'},
+			{n: 12, unit: 'h'},
+			{n: 1, unit: 'd'},
+			{n: 7, unit: 'd'},
+			{n: 1, unit: 'w', weekday: 1},
+			{n: 1, unit: 'M'},
+			{n: 1, unit: 'q'},
+			{n: 1, unit: 'y'},
+		} {
 			for range 60 * rounds(t) {
 				at := 1_540_000_000 + math.Floor(rnd.Float64()*400*86400)
 				lo := s.floor(at, env)

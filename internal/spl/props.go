@@ -62,9 +62,11 @@ func (p *Props) bind() *Props {
 
 // ignoredProps are settings that do not concern search time, or that say what
 // this evaluator does anyway.
-var ignoredProps = []string{"KV_MODE", "AUTO_KV_JSON", "INDEXED_EXTRACTIONS", "SHOULD_LINEMERGE", "LINE_BREAKER", "TRUNCATE", "TIME_PREFIX", "TIME_FORMAT",
+var ignoredProps = []string{
+	"KV_MODE", "AUTO_KV_JSON", "INDEXED_EXTRACTIONS", "SHOULD_LINEMERGE", "LINE_BREAKER", "TRUNCATE", "TIME_PREFIX", "TIME_FORMAT",
 	"TZ", "MAX_TIMESTAMP_LOOKAHEAD", "MAX_DAYS_AGO", "MAX_DAYS_HENCE", "DATETIME_CONFIG", "CHARSET", "ANNOTATE_PUNCT", "EVENT_BREAKER", "EVENT_BREAKER_ENABLE",
-	"category", "description", "pulldown_type", "disabled", "TIMESTAMP_FIELDS", "NO_BINARY_CHECK", "ADD_EXTRA_TIME_FIELDS"}
+	"category", "description", "pulldown_type", "disabled", "TIMESTAMP_FIELDS", "NO_BINARY_CHECK", "ADD_EXTRA_TIME_FIELDS",
+}
 
 // NewProps reads props.conf. It refuses what it does not know.
 func NewProps(conf Conf, loc *time.Location) (*Props, error) {
