@@ -297,6 +297,9 @@ func (c *Collector) read(n int64, newest int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.report.RecordsRead += n
+	if newest <= c.report.NewestRecord.UnixMilli() {
+		return // nearly always
+	}
 	if at := time.UnixMilli(newest); newest > 0 && at.After(c.report.NewestRecord) && !at.After(c.cfg.Now()) {
 		c.report.NewestRecord = at
 	}

@@ -440,7 +440,7 @@ func (p *poll) modelArrived(m *model) error {
 func (p *poll) sweepVersions() error {
 	seen := newSet()
 	for _, prompts := range []bool{false, true} {
-		if err := p.searchVersions(prompts, versionPage, "name ASC", "", func(v *version) { seen.add(p.versionKey(v.Model, v.Number)) }, nil); err != nil {
+		if err := p.searchVersions(prompts, versionPage, "name ASC", "", func(_ *version, key string) { seen.add(key) }, nil); err != nil {
 			return err
 		}
 	}
@@ -474,7 +474,7 @@ func (p *poll) sweepVersions() error {
 // searchVersions visits versions and tells what is new of them, after each
 // page, because telling may need requests of its own. visit and after may be
 // nil; after ends the search by errStop.
-func (p *poll) searchVersions(prompts bool, size int, order, filter string, visit func(*version), after func(changed int) error) error {
+func (p *poll) searchVersions(prompts bool, size int, order, filter string, visit func(v *version, key string), after func(changed int) error) error {
 	q := query("max_results", strconv.Itoa(size), "order_by", order)
 	if prompts {
 		filter = strings.TrimPrefix(filter+" AND "+promptFilter, " AND ")
@@ -490,11 +490,12 @@ func (p *poll) searchVersions(prompts bool, size int, order, filter string, visi
 		next, err := page(p.ctx, p.c.client, r, "model_versions", func(j *versionJSON) error {
 			p.c.read(1, int64(j.Updated))
 			v := j.observe()
+			key := p.versionKey(v.Model, v.Number)
 			if visit != nil {
-				visit(&v)
+				visit(&v, key)
 			}
-			observation := observed(v)
-			if sameRecord(p.get(p.versionKey(v.Model, v.Number)), observation) {
+			observation := observed(&v)
+			if sameRecord(p.get(key), observation) {
 				return p.err
 			}
 			if size += len(observation) + 200; size > maxPageBytes {

@@ -147,7 +147,7 @@ func (p *poll) reread(name string) error {
 		return p.err // a name that no filter can hold waits for the sweep
 	}
 	seen := newSet()
-	visit := func(v *version) { seen.add(p.versionKey(v.Model, v.Number)) }
+	visit := func(_ *version, key string) { seen.add(key) }
 	for _, prompts := range []bool{false, true} {
 		if prompts != m.Prompt {
 			continue
