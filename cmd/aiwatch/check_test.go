@@ -24,7 +24,6 @@ type bench struct {
 	hecURL  string
 	token   string // file
 	s3      *fakeS3
-	sqs     *httptest.Server
 	inputs  string // beside the local input
 	hecMore string // further lines of [hec]
 	aiwatch string // further stanzas

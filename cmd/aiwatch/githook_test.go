@@ -15,7 +15,7 @@ import (
 )
 
 // runHook calls the hook as git does and returns how it ended.
-func runHook(t *testing.T, env map[string]string, stdin string, args ...string) (err error, said string) {
+func runHook(t *testing.T, env map[string]string, stdin string, args ...string) (said string, err error) {
 	t.Helper()
 	var out bytes.Buffer
 	p := &program{
@@ -25,7 +25,7 @@ func runHook(t *testing.T, env map[string]string, stdin string, args ...string) 
 	}
 	app := &cli.App{Commands: []*cli.Command{p.gitHookCommand()}, Writer: &out, ErrWriter: &out}
 	err = app.RunContext(context.Background(), append([]string{"aiwatch", "git-hook"}, args...))
-	return err, out.String()
+	return out.String(), err
 }
 
 const (
@@ -46,7 +46,7 @@ func TestGitHookWritesOneLine(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			log := filepath.Join(t.TempDir(), "hook.log")
-			err, said := runHook(t, c.env, hookOld+" "+hookNew+" refs/heads/main\n", "--log", log)
+			said, err := runHook(t, c.env, hookOld+" "+hookNew+" refs/heads/main\n", "--log", log)
 			require.NoError(t, err)
 			require.Empty(t, said)
 			b, err := os.ReadFile(log)
@@ -60,7 +60,7 @@ func TestGitHookWritesOneLine(t *testing.T) {
 func TestGitHookStartsANewLineAfterACutOne(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "hook.log")
 	require.NoError(t, os.WriteFile(log, []byte(`{"time":"2026-`), 0o600))
-	err, _ := runHook(t, nil, hookOld+" "+hookNew+" refs/heads/main\n", "--log", log)
+	_, err := runHook(t, nil, hookOld+" "+hookNew+" refs/heads/main\n", "--log", log)
 	require.NoError(t, err)
 	b, err := os.ReadFile(log)
 	require.NoError(t, err)
@@ -103,7 +103,7 @@ func TestGitHookNeverFails(t *testing.T) {
 		"a full device":            full,
 	} {
 		t.Run(name, func(t *testing.T) {
-			err, said := runHook(t, nil, hookOld+" "+hookNew+" refs/heads/main\n", "--log", log)
+			said, err := runHook(t, nil, hookOld+" "+hookNew+" refs/heads/main\n", "--log", log)
 			require.NoError(t, err)
 			require.Empty(t, said)
 		})
@@ -112,7 +112,7 @@ func TestGitHookNeverFails(t *testing.T) {
 		r, err := os.OpenFile(fifo, os.O_RDWR, 0)
 		require.NoError(t, err)
 		defer r.Close()
-		err, said := runHook(t, nil, hookOld+" "+hookNew+" refs/heads/main\n", "--log", fifo)
+		said, err := runHook(t, nil, hookOld+" "+hookNew+" refs/heads/main\n", "--log", fifo)
 		require.NoError(t, err)
 		require.Empty(t, said)
 	})

@@ -574,7 +574,6 @@ type groups struct {
 	order []*group
 	held  int
 	buf   []byte
-	split bool // an extra split of a BY value (dedup_splitvals)
 }
 
 type group struct {

@@ -484,7 +484,6 @@ type sortCommand struct {
 	limit    int  // 0: no limit
 	explicit bool // the limit was written
 	keys     []sortKey
-	reverse  bool
 }
 
 func parseSort(p *parser, at place) (command, error) {

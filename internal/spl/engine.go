@@ -184,8 +184,6 @@ type timeRange struct{ earliest, latest float64 }
 
 const endOfTime = 1e15
 
-func (r timeRange) bounded() bool { return r.earliest > -endOfTime && r.latest < endOfTime }
-
 var allTime = timeRange{-endOfTime, endOfTime}
 
 func (x *execution) pickedRange(p Params) (timeRange, error) {

@@ -217,14 +217,6 @@ func compare(a, b Value) int {
 	return strings.Compare(a.String(), b.String())
 }
 
-// sameValues tells whether two fields hold the same, value by value.
-func sameValues(a, b Value) bool {
-	if a.kind != kindMulti && b.kind != kindMulti {
-		return a.IsNull() == b.IsNull() && a.String() == b.String()
-	}
-	return slices.Equal(a.Strings(), b.Strings())
-}
-
 // appendKey appends bytes that are equal only for equal values.
 func (v Value) appendKey(b []byte) []byte {
 	switch v.kind {
