@@ -17,7 +17,7 @@ func (p *program) destination(ctx context.Context, config *conf.Config, log *slo
 		return nil, exitWith(exitUsage, err)
 	}
 	if s.Kind() != "hec" {
-		return nil, exitWith(exitUsage, errors.New("this version delivers to [hec] alone"))
+		return nil, exitWith(exitUsage, errors.New("this version delivers to [hec] alone; [scs] waits for a licence of the SDK's own dependency"))
 	}
 	token, err := secret(ctx, s, "token")
 	if err != nil {

@@ -345,7 +345,7 @@ func (c *Collector) damaged(out collectors.Output, l *logLine, cause error) erro
 	sum := sha256.Sum256(l.text)
 	ev := &event.Event{
 		Operation: "record.damaged", Action: "unknown", AssetType: "input",
-		AssetID: "aiwatch:git/" + c.cfg.Name, Raw: string(l.text), RawSHA256: hex.EncodeToString(sum[:]),
+		AssetID: "aiwatch:git/" + strings.TrimPrefix(c.cfg.Name, "aiwatch_git://"), Raw: string(l.text), RawSHA256: hex.EncodeToString(sum[:]),
 		ParseError: cause.Error(), ID: lineID(l, "damaged"),
 	}
 	c.stamp(l, ev, time.Time{})
