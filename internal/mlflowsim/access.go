@@ -205,8 +205,8 @@ func (s *Server) own(name, resource, pattern string) {
 	}
 }
 
-func (s *Server) grantModel(c *call) (object, error)   { return s.grant2(c, "name", true) }
-func (s *Server) ungrantModel(c *call) (object, error) { return s.grant2(c, "name", false) }
+func (s *Server) grantModel(c *call) (object, error)      { return s.grant2(c, "name", true) }
+func (s *Server) ungrantModel(c *call) (object, error)    { return s.grant2(c, "name", false) }
 func (s *Server) grantExperiment(c *call) (object, error) { return s.grant2(c, "experiment_id", true) }
 
 func (s *Server) ungrantExperiment(c *call) (object, error) {
