@@ -307,6 +307,8 @@ type toldEvent struct {
 	ParseError string `json:"parse_error"`
 	Raw        string
 	RawRef     string `json:"raw_ref"`
+	AssetID    string `json:"asset_id"`
+	EventID    string `json:"event_id"`
 	Seq        uint64
 }
 
