@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,9 +166,10 @@ func TestFaults(t *testing.T) {
 			cfg.Username, cfg.Password = "", ""
 			w := newWatch(t, cfg)
 			w.poll()
-			broken := true
+			var broken atomic.Bool
+			broken.Store(true)
 			s.fault = func(rw http.ResponseWriter, r *http.Request) bool {
-				if broken && strings.HasSuffix(r.URL.Path, "registered-models/search") {
+				if broken.Load() && strings.HasSuffix(r.URL.Path, "registered-models/search") {
 					fault(rw, r)
 					return true
 				}
@@ -178,7 +180,7 @@ func TestFaults(t *testing.T) {
 			require.Error(t, err)
 			require.NotContains(t, err.Error(), "\n")
 			require.Empty(t, w.events)
-			broken = false
+			broken.Store(false)
 			require.Empty(t, w.poll())
 		})
 	}
