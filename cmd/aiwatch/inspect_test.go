@@ -57,7 +57,7 @@ func TestInspectExitCodes(t *testing.T) {
 
 	code, _, errs := inspect(t)
 	require.Equal(t, exitUsage, code)
-	require.Contains(t, errs, "PATH")
+	require.Contains(t, errs, "inspect takes files or folders")
 
 	code, out, errs = inspect(t, filepath.Join(dir, "none"))
 	require.Equal(t, exitFailed, code)
