@@ -53,8 +53,8 @@ type Config struct {
 	// UserAgent names the program; without one Splunk keeps no connection.
 	UserAgent string
 
-	// AckInterval is the time between two questions for acknowledgements, 0 is
-	// 10 s; AckTimeout how long one may take, 0 is 5 min. RenewAfter is how long
+	// AckInterval is the longest time between two questions for acknowledgements,
+	// 0 is 10 s; AckTimeout how long one may take, 0 is 5 min. RenewAfter is how long
 	// connections are used, 0 is 5 min.
 	AckInterval, AckTimeout, RenewAfter time.Duration
 	// RetryMin is how long an endpoint that failed is left alone at first; 0 is
@@ -68,6 +68,7 @@ type Config struct {
 const (
 	defaultTimeout     = time.Minute
 	defaultAckInterval = 10 * time.Second
+	soonestAsk         = time.Second
 	defaultAckTimeout  = 5 * time.Minute
 	defaultRenewAfter  = 5 * time.Minute
 	defaultRetryMin    = time.Second
@@ -320,16 +321,24 @@ func (d *Destination) do(req *retryablehttp.Request) (*answer, error) {
 // Run asks for acknowledgements and renews connections until ctx is done.
 func (d *Destination) Run(ctx context.Context) error {
 	renewed := d.clock.Now()
+	// Asked sooner while answers bring something, so that a pass ends when the
+	// indexer is done, and seldom while it takes its time.
+	soon := min(soonestAsk, d.config.AckInterval)
+	wait := soon
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-d.clock.After(d.config.AckInterval):
+		case <-d.clock.After(wait):
 		}
-		pending := 0
+		before, pending := 0, 0
 		for _, e := range d.endpoints {
+			before += e.pending()
 			e.ask(ctx)
 			pending += e.pending()
+		}
+		if wait = min(2*wait, d.config.AckInterval); pending == 0 || pending < before {
+			wait = soon
 		}
 		// Behind a load balancer a new connection may lead to an indexer that
 		// knows nothing of what waits, so it is made when nothing does.
