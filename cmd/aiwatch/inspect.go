@@ -39,7 +39,7 @@ func (p *program) inspectCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
-				return exitWith(exitUsage, errors.New("inspect takes the PATH of a file or folder, or several; see aiwatch inspect --help"))
+				return exitWith(exitUsage, errors.New("inspect takes files or folders; see aiwatch inspect --help"))
 			}
 			in := &inspection{out: p.stdout, json: c.Bool("json")}
 			for _, path := range c.Args().Slice() {
