@@ -95,8 +95,14 @@ func TestNothingIsLostWhateverTheReceiverDoes(t *testing.T) {
 			c.config.Faults = faults(t, c.faults...)
 			c.config.Tokens = []hecserver.Token{{Value: token, Ack: c.ack}}
 			server, counter := receiver(t, c.config)
+			// Where nothing may come twice no acknowledgement may be given up, however
+			// slow the machine is.
+			patience := time.Minute
+			if c.doubled {
+				patience = 300 * time.Millisecond
+			}
 			r := start(t, t.TempDir()+"/state", rigOptions{
-				hec:       hec.Config{URLs: []string{server.URL()}, AckTimeout: 300 * time.Millisecond},
+				hec:       hec.Config{URLs: []string{server.URL()}, AckTimeout: patience},
 				forwarder: forwarder.Options{BatchBytes: 100_000},
 			})
 			r.emit(r.open(input), 0, events)
