@@ -79,6 +79,9 @@ type run struct {
 
 // newRun puts a run together. It opens the state, and so holds it.
 func (p *program) newRun(ctx context.Context, config *conf.Config, inputs []*conf.Settings, state string, log *slog.Logger) (*run, error) {
+	if config.One("archive").Present() {
+		return nil, exitWith(exitUsage, errors.New("this version writes no archive; remove [archive] from aiwatch.conf"))
+	}
 	b, err := p.inputBuilder(config, state, log)
 	if err != nil {
 		return nil, err
