@@ -66,7 +66,7 @@ func (p *program) checkInputs(ctx context.Context, config *conf.Config, inputs [
 	}
 	defer done()
 	for _, s := range inputs {
-		collector, err := b.collector(ctx, s)
+		collector, err := b.Collector(ctx, s)
 		if err != nil {
 			report.add(s.Stanza(), finding{Verdict: collectors.Misset, Text: err.Error()})
 			continue

@@ -41,9 +41,9 @@ func (p *program) collectCommand() *cli.Command {
 				return err
 			}
 			defer done()
-			collector, err := b.collector(c.Context, settings)
+			collector, err := b.Collector(c.Context, settings)
 			if err != nil {
-				return err
+				return exitWith(exitUsage, err)
 			}
 			host, err := hostOf(settings)
 			if err != nil {

@@ -188,9 +188,9 @@ func (m *modular) try(ctx context.Context, request *modinput.Request) error {
 		return err
 	}
 	defer done()
-	collector, err := b.collector(ctx, input)
+	collector, err := b.Collector(ctx, input)
 	if err != nil {
-		return err
+		return exitWith(exitUsage, err)
 	}
 	var wrong []string
 	for _, found := range collector.Check(ctx) {

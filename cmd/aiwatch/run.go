@@ -16,6 +16,7 @@ import (
 	"aiwatch/forwarder"
 	"aiwatch/forwarder/queue"
 	"aiwatch/internal/conf"
+	"aiwatch/internal/inputs"
 )
 
 // drainTime is how long a run that was told to stop goes on delivering.
@@ -129,10 +130,10 @@ func (p *program) newRun(ctx context.Context, config *conf.Config, inputs []*con
 	return r, nil
 }
 
-func (r *run) input(ctx context.Context, b *inputBuilder, s *conf.Settings, fallback string) (collectors.Input, error) {
-	c, err := b.collector(ctx, s)
+func (r *run) input(ctx context.Context, b *inputs.Builder, s *conf.Settings, fallback string) (collectors.Input, error) {
+	c, err := b.Collector(ctx, s)
 	if err != nil {
-		return collectors.Input{}, err
+		return collectors.Input{}, exitWith(exitUsage, err)
 	}
 	host, err := hostOf(s)
 	if err != nil {
@@ -143,10 +144,10 @@ func (r *run) input(ctx context.Context, b *inputBuilder, s *conf.Settings, fall
 		index = fallback
 	}
 	return collectors.Input{
-		Name: s.Stanza(), Collector: c, Schedule: schedule(s),
+		Name: s.Stanza(), Collector: c, Schedule: inputs.Schedule(s),
 		Open: func(ctx context.Context) (collectors.Stream, error) {
 			return r.forwarder.Open(ctx, forwarder.Input{
-				Name: s.Stanza(), Source: fingerprint(s), RestartToken: s.String("restart_token"),
+				Name: s.Stanza(), Source: inputs.Fingerprint(s), RestartToken: s.String("restart_token"),
 				Host: host, Index: index,
 			})
 		},
@@ -282,18 +283,4 @@ func stateError(err error) error {
 	default:
 		return err
 	}
-}
-
-// schedule returns when an input is read.
-func schedule(s *conf.Settings) collectors.Schedule {
-	interval := s.Interval()
-	if s.Kind() == "aiwatch_mlflow" && interval.Cron == "" {
-		// The collector itself decides which polls are full sweeps.
-		return collectors.Every(s.Duration("fast_interval"))
-	}
-	if s.Kind() == "aiwatch_s3" && s.IsSet("queue_url") {
-		// A queue is asked again at once: it answers when it has something.
-		return collectors.Every(0)
-	}
-	return interval.Next
 }

@@ -46,6 +46,7 @@ var rooms = map[string][]string{
 	"internal/spl":         {"internal/event", "internal/conf"},
 	"internal/scenario":    {all},
 	"internal/audit":       {all},
+	"internal/inputs":      {all},
 	"internal/addon":       {"internal/event"},
 	"internal/counterpart": {},
 	"internal/house":       {},
