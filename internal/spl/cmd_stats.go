@@ -710,14 +710,13 @@ func (c *topCommand) open(x *execution, in *flow) (*flow, error) {
 type binCommand struct {
 	place
 	span    span
-	align   float64
 	field   string
 	as      string
 	alignTo *timeModifier
 }
 
 func parseBin(p *parser, at place) (command, error) {
-	c := &binCommand{place: at, align: math.NaN()}
+	c := &binCommand{place: at}
 	var spanOption *option
 	for !p.done() {
 		o, ok, err := p.option()
@@ -783,8 +782,9 @@ func (c *binCommand) need(out *fieldSet) *fieldSet {
 
 func (c *binCommand) open(x *execution, in *flow) (*flow, error) {
 	from, to := in.sc.slot(c.field), in.sc.declare(c.as)
+	align := math.NaN()
 	if c.alignTo != nil {
-		c.align = c.alignTo.resolve(x.env.now, x.env.loc)
+		align = c.alignTo.resolve(x.env.now, x.env.loc)
 	}
 	lo, hi := math.NaN(), math.NaN() // the last bucket: neighbours share it
 	return x.filterMap(in, func(r *Row) (bool, error) {
@@ -798,9 +798,9 @@ func (c *binCommand) open(x *execution, in *flow) (*flow, error) {
 			r.set(to, v) // what is no number stays as it is
 		case c.span.width > 0:
 			r.set(to, text(c.span.label(f)))
-		case !math.IsNaN(c.align):
+		case !math.IsNaN(align):
 			w := float64(c.span.n) * map[byte]float64{'s': 1, 'm': 60, 'h': 3600}[c.span.unit]
-			r.set(to, number(math.Floor((f-c.align)/w)*w+c.align))
+			r.set(to, number(math.Floor((f-align)/w)*w+align))
 		default:
 			if !(f >= lo && f < hi) {
 				lo = c.span.floor(f, x.env)

@@ -12,6 +12,7 @@
 //	store.go     events in dictionary-coded columns, in time order twice over
 //	load.go      NDJSON (envelopes or flat rows) into the store
 //	props.go     the add-on's search-time fields: alias, then eval, then lookup
+//	query.go     parsed searches: run again, and asked what they touch
 //	plan.go      which fields, times and predicates reach the store
 //	engine.go    runs the tree; cmd_*.go hold the commands, one family a file
 //	eval.go      expressions to closures; func_*.go hold the eval functions

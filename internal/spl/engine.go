@@ -116,23 +116,6 @@ func (r *Result) AppendJSON(b []byte, row Row) []byte {
 	return append(b, '}')
 }
 
-// Parse expands macros and parses a search without running it: every refusal
-// that does not depend on data comes from here.
-func (e *Engine) Parse(search string, now time.Time) (*Query, error) {
-	env := &evalEnv{now: epochOf(now), loc: e.location(), macros: e.Macros}
-	src, err := expand(search, e.Macros, env)
-	if err != nil {
-		return nil, err
-	}
-	q, err := parseQuery(src)
-	if err != nil {
-		return nil, err
-	}
-	x := &execution{engine: e, ctx: context.Background(), limits: e.Limits.withDefaults(), env: env, src: src}
-	env.src = src
-	return q, x.check(q.commands)
-}
-
 func (e *Engine) location() *time.Location {
 	if e.Location == nil {
 		return time.UTC
@@ -140,28 +123,14 @@ func (e *Engine) location() *time.Location {
 	return e.Location
 }
 
-// Run runs a search. Its errors are *Refusal where the search is at fault.
+// Run parses and runs a search. Its errors are *Refusal where the search is at
+// fault.
 func (e *Engine) Run(ctx context.Context, search string, params Params) (*Result, error) {
 	q, err := e.Parse(search, params.Now)
 	if err != nil {
 		return nil, err
 	}
-	x, err := e.execution(ctx, q, params)
-	if err != nil {
-		return nil, err
-	}
-	f, err := x.pipeline(q.commands, nil)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := x.collect(f, "the result")
-	if err != nil {
-		return nil, err
-	}
-	if len(rows) > x.limits.Rows {
-		return nil, fmt.Errorf("the result has more than %d rows (limit Rows)", x.limits.Rows)
-	}
-	return f.sc.result(rows, x.warnings), nil
+	return e.RunQuery(ctx, q, params)
 }
 
 func (e *Engine) execution(ctx context.Context, q *Query, params Params) (*execution, error) {

@@ -29,7 +29,7 @@ type expander struct {
 // expand expands the macros of a search. Macros expand as text, everywhere but
 // inside quotes; three backticks enclose a comment, which becomes a space.
 func expand(search string, macros Conf, env *evalEnv) (*source, error) {
-	src := &source{typed: search}
+	src := &source{typed: search, macros: map[string]bool{}}
 	if !utf8.ValidString(search) {
 		bad := strings.IndexRune(strings.ToValidUTF8(search, "\uFFFD"), utf8.RuneError)
 		src.segments = []segment{{0, 0, ""}}
@@ -164,6 +164,7 @@ func (x *expander) call(inner string, refuse func(int, string, ...any) error, i,
 	if len(chain) >= maxMacroDepth {
 		return refuse(i, "macros nest deeper than %d", maxMacroDepth)
 	}
+	x.src.macros[stanza] = true
 	body, ok := def["definition"]
 	if !ok {
 		return refuse(i, "macro `%s` has no definition", stanza)

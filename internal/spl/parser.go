@@ -5,12 +5,6 @@ import (
 	"strings"
 )
 
-// Query is a parsed search.
-type Query struct {
-	src      *source
-	commands []command
-}
-
 // command is one command of a pipeline, with its arguments typed and checked.
 type command interface {
 	// need tells which fields of its input the command reads, given which

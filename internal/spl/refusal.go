@@ -33,6 +33,7 @@ type source struct {
 	typed    string
 	expanded string
 	segments []segment
+	macros   map[string]bool // stanzas that were expanded
 }
 
 // segment is a stretch of expanded text that came from one place.
