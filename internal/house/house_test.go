@@ -44,6 +44,8 @@ var rooms = map[string][]string{
 	"internal/conf":        {"internal/event"},
 	"internal/hecserver":   {"internal/event"},
 	"internal/spl":         {"internal/event", "internal/conf"},
+	"internal/detection":   {"internal/addon", "internal/conf", "internal/event", "internal/spl", "splunk_app"},
+	"splunk_app":           {},
 	"internal/scenario":    {all},
 	"internal/audit":       {all},
 	"internal/inputs":      {all},
