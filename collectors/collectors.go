@@ -47,9 +47,11 @@ type Collector interface {
 // not at all. An Output belongs to one collector and is used by one goroutine
 // at a time.
 type Output interface {
-	// Emit takes one event; the caller may use ev again afterwards. Collector,
-	// Seq, Source, Index and, when they are empty, Host and Sourcetype are
-	// filled in. An event without ID or time is a programming error and panics.
+	// Emit takes one event; the caller may use ev again afterwards, and whatever
+	// memory its strings are in: an Output that keeps events copies them whole,
+	// which most do by encoding them. Collector, Seq, Source, Index and, when they
+	// are empty, Host and Sourcetype are filled in. An event without ID or time is
+	// a programming error and panics.
 	//
 	// Emit waits while the queue is at its limit, and fails only when ctx of the
 	// poll is done or the state can't be written.

@@ -1,6 +1,7 @@
 package s3access
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -19,6 +20,8 @@ type Collector struct {
 	rules  *assetRules
 
 	// What one poll works with.
+	buffered     *bufio.Reader
+	lines        lineReader
 	tr           translator
 	parser       lineParser
 	rec          record
@@ -45,7 +48,7 @@ func New(cfg Config) (*Collector, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Collector{cfg: cfg, rules: rules}
+	c := &Collector{cfg: cfg, rules: rules, buffered: bufio.NewReaderSize(nil, chunkSize)}
 	c.tr = translator{cfg: &c.cfg, rules: rules, people: map[string]*person{}}
 	c.counts.parts = map[string]*collectors.Part{}
 	if cfg.Path != "" {

@@ -22,11 +22,9 @@ type translator struct {
 	cfg    *Config
 	rules  *assetRules
 	people map[string]*person
-	// last is the person behind the requester that was asked for last.
-	last          *person
-	lastRequester string
-	ev            event.Event
-	start         int64 // Unix milliseconds; earlier records are not sent
+	last   *person // the one that was asked for last
+	ev     event.Event
+	start  int64 // Unix milliseconds; earlier records are not sent
 }
 
 // watched reports whether control operations on a bucket are always sent: an
@@ -39,23 +37,23 @@ func (t *translator) watched(bucket string) bool {
 }
 
 // A person is what the identity rules say of a requester.
-type person struct{ user, typ, confidence string }
+type person struct{ requester, user, typ, confidence string }
 
 // maxPeople bounds how many requesters are remembered.
 const maxPeople = 20_000
 
 func (t *translator) resolve(requester string, ours bool) *person {
-	if t.last != nil && requester == t.lastRequester {
+	if t.last != nil && requester == t.last.requester {
 		return t.last
 	}
 	if p, ok := t.people[requester]; ok {
-		t.last, t.lastRequester = p, requester
+		t.last = p
 		return p
 	}
-	// What is remembered must not keep the log that it was read from: the
-	// requester is a part of it, and the user often a part of the requester.
+	// The requester is a part of the log's chunk, which is about to be
+	// overwritten, and the user often a part of the requester.
 	requester = strings.Clone(requester)
-	p := &person{}
+	p := &person{requester: requester}
 	p.user, p.typ, p.confidence = t.cfg.Identity.Resolve(requester)
 	if p.typ == event.S3UserType(requester) {
 		p.typ = "" // what the add-on computes

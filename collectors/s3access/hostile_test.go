@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"aiwatch/collectors/identity"
 	"aiwatch/collectors/modelfile"
 	"aiwatch/internal/event"
 )
@@ -356,4 +357,37 @@ func TestADecompressionBombIsTold(t *testing.T) {
 	poll(t, collector(t, Config{Path: path}), out)
 	require.Equal(t, []string{"compressed more than 1000 to 1"}, out.damages())
 	t.Log(time.Since(start))
+}
+
+// A chunk of the log is overwritten by the next one. Whoever keeps a part of a
+// line, such as the requester that was seen last, must keep a copy: the events of
+// many chunks are those of the same lines, each read as a log of its own.
+func TestNothingOfALineOutlivesItsChunk(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 1))
+	var all strings.Builder
+	apart := newSink()
+	people, err := identity.New(nil, []identity.Rule{{Name: "one", Match: "name1$", User: "somebody"}})
+	require.NoError(t, err)
+	c := collector(t, Config{All: true, Path: "unused", Identity: people})
+	const lines = 4_000
+	for n := range lines {
+		// Lines of one length have the same places in each chunk.
+		line := fmt.Sprintf(`owner bucket-%d [23/Nov/2026:11:%02d:%02d +0000] 10.0.0.%d arn:aws:iam::111122223333:user/name%d %016X %s models/%d.onnx "GET /x HTTP/1.1" 200 - 1 1 1 1 "-" "agent%d" - h= SigV4 - AuthHeader host TLSv1.3`+"\n",
+			r.IntN(2), n/60%60, n%60, r.IntN(10), r.IntN(2), n, pick(r, []string{"REST.GET.OBJECT", "REST.PUT.OBJECT"}), r.IntN(9), r.IntN(9))
+		all.WriteString(line)
+		d := &document{ref: "s3://logs/x", format: ServerAccess, whole: true, line: int64(n)}
+		require.NoError(t, c.readText(t.Context(), apart, d, strings.NewReader(line)))
+	}
+	require.NoError(t, apart.Checkpoint())
+
+	whole := newSink()
+	c = collector(t, Config{All: true, Path: "unused", Identity: people})
+	d := &document{ref: "s3://logs/x", format: ServerAccess, whole: true}
+	require.NoError(t, c.readText(t.Context(), whole, d, strings.NewReader(all.String())))
+	require.NoError(t, whole.Checkpoint())
+
+	require.Greater(t, all.Len(), 5*chunkSize)
+	require.Len(t, whole.envelopes, lines)
+	require.Equal(t, apart.envelopes, whole.envelopes)
+	require.Len(t, c.Report().Parts, 2)
 }

@@ -42,7 +42,7 @@ func (p *lineParser) parse(line string, r *record) error {
 	if r.owner, rest, ok = strings.Cut(rest, " "); !ok || r.owner == "" || r.owner[0] == '"' {
 		return parseError("no bucket owner")
 	}
-	if r.bucket, rest, ok = strings.Cut(rest, " "); !ok || !isBucket(r.bucket) {
+	if r.bucket, rest, ok = bucketChars.cut(rest, maxBucket); !ok {
 		return parseError("no bucket")
 	}
 	if r.bucket == "-" {
@@ -55,7 +55,7 @@ func (p *lineParser) parse(line string, r *record) error {
 		return parseError("no time")
 	}
 	rest = rest[29:]
-	if r.ip, rest, ok = strings.Cut(rest, " "); !ok || !isAddress(r.ip) {
+	if r.ip, rest, ok = cutAddress(rest); !ok {
 		return parseError("no remote address")
 	}
 	var rawKey string
@@ -144,6 +144,14 @@ func dayOf(s string) (ms int64, ok bool) {
 	return 0, false
 }
 
+// cutAddress reads an address or "-" and the space behind it.
+func cutAddress(s string) (address, rest string, ok bool) {
+	if rest, ok = strings.CutPrefix(s, "- "); ok {
+		return "-", rest, true
+	}
+	return addressChars.cut(s, maxAddress)
+}
+
 // cutCaller reads requester, request id, operation and key. Only the requester
 // can hold spaces (CloudFront Origin Access Identity E...), and only S3 writes
 // the two fields behind it: the first place where they fit is theirs.
@@ -153,11 +161,12 @@ func cutCaller(s string) (requester, requestID, operation, key, rest string, ok 
 		if end <= 0 {
 			return "", "", "", "", "", false
 		}
-		id, after, ok1 := strings.Cut(s[end+1:], " ")
-		op, after, ok2 := strings.Cut(after, " ")
-		key, after, ok3 := strings.Cut(after, " ")
-		if ok1 && ok2 && ok3 && isOperation(op) && isRequestID(id) && key != "" {
-			return s[:end], id, op, key, after, true
+		if id, after, ok := idChars.cut(s[end+1:], maxRequestID); ok {
+			op, after, ok1 := strings.Cut(after, " ")
+			key, after, ok2 := strings.Cut(after, " ")
+			if ok1 && ok2 && isOperation(op) && key != "" {
+				return s[:end], id, op, key, after, true
+			}
 		}
 		next := strings.IndexByte(s[end+1:], ' ')
 		if next < 0 {
@@ -266,7 +275,7 @@ func (n *numbers) cut(s string) (rest string, ok bool) {
 		return "", false
 	}
 	var word string
-	if word, rest, ok = strings.Cut(rest, " "); !ok || !isErrorCode(word) {
+	if word, rest, ok = errorChars.cut(rest, maxErrorCode); !ok {
 		return "", false
 	}
 	n.errorCode = null(word)
@@ -507,10 +516,26 @@ func (c *charset) all(s string) bool {
 	return s != ""
 }
 
-func isBucket(s string) bool    { return len(s) <= 255 && bucketChars.all(s) }
-func isAddress(s string) bool   { return s == "-" || len(s) <= 45 && addressChars.all(s) }
-func isRequestID(s string) bool { return len(s) <= 64 && idChars.all(s) }
-func isErrorCode(s string) bool { return len(s) <= 128 && errorChars.all(s) }
+// cut reads a field of at least one and at most limit bytes of the set and the
+// space behind it.
+func (c *charset) cut(s string, limit int) (field, rest string, ok bool) {
+	for i := range len(s) {
+		if !c[s[i]] {
+			return s[:i], s[i+1:], s[i] == ' ' && 0 < i && i <= limit
+		}
+	}
+	return "", "", false
+}
+
+// Lengths in bytes that no true field exceeds.
+const (
+	maxBucket    = 255
+	maxAddress   = 45
+	maxRequestID = 64
+	maxErrorCode = 128
+)
+
+func isBucket(s string) bool    { return len(s) <= maxBucket && bucketChars.all(s) }
 func isWord(s string) bool      { return len(s) <= 64 && wordChars.all(s) }
 func isVersion(s string) bool   { return len(s) <= 1024 && versionChars.all(s) }
 func isSignature(s string) bool { return s == "-" || strings.HasPrefix(s, "Sig") && len(s) < 16 }

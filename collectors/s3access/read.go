@@ -1,7 +1,6 @@
 package s3access
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -11,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"strings"
+	"unsafe"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -64,7 +64,8 @@ func (d *document) fromStart() bool { return d.packed || d.format == Cloudtrail 
 // at the beginning where fromStart says so. It returns errIncomplete where the
 // rest has to wait, errDamaged where it can't be read at all.
 func (c *Collector) read(ctx context.Context, out collectors.Output, d *document, body io.Reader) error {
-	buffered := bufio.NewReaderSize(body, 64<<10)
+	buffered := c.buffered
+	buffered.Reset(body)
 	head, err := buffered.Peek(2)
 	if len(head) == 0 {
 		if err == io.EOF {
@@ -97,7 +98,8 @@ func isGzip(head []byte) bool { return len(head) >= 2 && head[0] == 0x1f && head
 
 // readText is read for text that is no longer compressed and stands at d.offset.
 func (c *Collector) readText(ctx context.Context, out collectors.Output, d *document, text io.Reader) error {
-	lines := &lineReader{r: text}
+	lines := &c.lines
+	lines.reset(text)
 	if d.format == Auto || d.format == "" {
 		head, err := lines.fill()
 		if err != nil && len(head) == 0 {
@@ -320,7 +322,7 @@ func (c *Collector) checkpoint(ctx context.Context, out collectors.Output, d *do
 type lineReader struct {
 	r       io.Reader
 	buf     []byte
-	n       int // bytes in buf that were not returned
+	at, n   int // buf[at:n] was not returned
 	err     error
 	tooLong *longLine
 }
@@ -334,11 +336,22 @@ type longLine struct {
 
 func (l *longLine) sum() string { return hex.EncodeToString(l.hash.Sum(nil)) }
 
+// reset has the reader read another text, into the same memory.
+func (l *lineReader) reset(r io.Reader) {
+	if len(l.buf) > chunkSize {
+		l.buf = nil // one long line is no reason to keep as much for ever
+	}
+	*l = lineReader{r: r, buf: l.buf}
+}
+
 // fill reads until a chunk is there and returns all that was not yet returned.
+// What was returned before is overwritten.
 func (l *lineReader) fill() ([]byte, error) {
 	if l.buf == nil {
 		l.buf = make([]byte, chunkSize)
 	}
+	l.n = copy(l.buf, l.buf[l.at:l.n])
+	l.at = 0
 	for l.n < len(l.buf) && l.err == nil {
 		var n int
 		n, l.err = l.r.Read(l.buf[l.n:])
@@ -347,26 +360,26 @@ func (l *lineReader) fill() ([]byte, error) {
 	return l.buf[:l.n], l.err
 }
 
-// next returns whole lines, with io.EOF beside the last ones. last says that
-// the text is complete, so that a last line without newline is returned too;
-// otherwise it stays, see rest. A line that is too long ends the chunk and is
-// described in tooLong.
+// next returns whole lines, with io.EOF beside the last ones. They are valid
+// until the next call: so that no line is copied, the string is the buffer
+// itself, and whatever of a line outlives its event must be cloned. last says
+// that the text is complete, so that a last line without newline is returned
+// too; otherwise it stays, see rest. A line that is too long ends the chunk and
+// is described in tooLong.
 func (l *lineReader) next(last bool) (string, error) {
 	data, err := l.fill()
-	cut := bytes.LastIndexByte(data, '\n') + 1
+	l.at = bytes.LastIndexByte(data, '\n') + 1
 	if err == io.EOF && last {
-		cut = len(data)
+		l.at = len(data)
 	}
-	if cut == 0 && err == nil {
+	if l.at == 0 && err == nil {
 		if len(l.buf) < maxLine {
 			l.buf = append(l.buf, make([]byte, len(l.buf))...)
 			return l.next(last)
 		}
 		return "", l.skipLine(last)
 	}
-	chunk := string(data[:cut])
-	l.n = copy(l.buf, data[cut:])
-	return chunk, err
+	return unsafe.String(unsafe.SliceData(data), l.at), err
 }
 
 // skipLine reads over the line that fills the buffer.
@@ -398,13 +411,13 @@ func (l *lineReader) skipLine(last bool) error {
 }
 
 // rest is how many bytes of an incomplete last line wait.
-func (l *lineReader) rest() int { return l.n }
+func (l *lineReader) rest() int { return l.n - l.at }
 
 // Read gives the text to a reader that cuts it otherwise.
 func (l *lineReader) Read(p []byte) (int, error) {
-	if l.n > 0 {
-		n := copy(p, l.buf[:l.n])
-		l.n = copy(l.buf, l.buf[n:l.n])
+	if l.at < l.n {
+		n := copy(p, l.buf[l.at:l.n])
+		l.at += n
 		return n, nil
 	}
 	if l.err != nil {

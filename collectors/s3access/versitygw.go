@@ -26,7 +26,7 @@ func (p *lineParser) parseVersitygw(line string, r *record) error {
 	if r.owner, rest, ok = strings.Cut(rest, " "); !ok || !versionChars.all(r.owner) {
 		return parseError("no bucket owner")
 	}
-	if r.bucket, rest, ok = strings.Cut(rest, " "); !ok || !isBucket(r.bucket) {
+	if r.bucket, rest, ok = bucketChars.cut(rest, maxBucket); !ok {
 		return parseError("no bucket")
 	}
 	end := strings.Index(rest, "] ")
@@ -39,13 +39,13 @@ func (p *lineParser) parseVersitygw(line string, r *record) error {
 	}
 	r.ms = at.UnixMilli()
 	rest = rest[end+2:]
-	if r.ip, rest, ok = strings.Cut(rest, " "); !ok || !isAddress(r.ip) {
+	if r.ip, rest, ok = cutAddress(rest); !ok {
 		return parseError("no remote address")
 	}
 	if r.requester, rest, ok = strings.Cut(rest, " "); !ok || r.requester == "" {
 		return parseError("no requester")
 	}
-	if r.requestID, rest, ok = strings.Cut(rest, " "); !ok || !isRequestID(r.requestID) {
+	if r.requestID, rest, ok = idChars.cut(rest, maxRequestID); !ok {
 		return parseError("no request id")
 	}
 	word, rest, ok := strings.Cut(rest, " ")

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"encoding/binary"
 	"slices"
 	"unicode/utf8"
 
@@ -139,25 +140,24 @@ var plain = func() (t [256]bool) {
 
 // appendString appends s as a JSON string.
 func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	if isPlain(s) {
-		b = append(b, s...)
-	} else {
-		b = appendEscaped(b, s)
-	}
-	return append(b, '"')
+	return append(appendText(append(b, '"'), s), '"')
 }
 
 // appendField appends a field with a comma behind it: key is its name in
 // quotes, the colon and the quote with which the value begins.
 func appendField(b []byte, key, s string) []byte {
-	b = append(b, key...)
-	if isPlain(s) {
-		b = append(b, s...)
-	} else {
-		b = appendEscaped(b, s)
+	return append(appendText(append(b, key...), s), '"', ',')
+}
+
+// appendText appends s as it stands in a JSON string. Nearly all values stand
+// there as they are, so s is copied while it is looked at.
+func appendText(b []byte, s string) []byte {
+	n := len(b)
+	b = slices.Grow(b, len(s)+2) // room for what ends a field, too
+	if copyPlain(b[n:n+len(s)], s) {
+		return b[:n+len(s)]
 	}
-	return append(b, '"', ',')
+	return appendEscaped(b[:n], s)
 }
 
 // appendEscaped appends s as it stands in a JSON string.
@@ -196,11 +196,12 @@ func appendEscaped(b []byte, s string) []byte {
 	return append(b, s[start:]...)
 }
 
-// isPlain reports whether s stands in a JSON string as it is, as nearly all
-// values do.
-func isPlain(s string) bool {
+// copyPlain copies s to b, which is as long, and reports whether s stands in a
+// JSON string as it is.
+func copyPlain(b []byte, s string) bool {
 	if len(s) < 8 {
 		for i := range len(s) {
+			b[i] = s[i]
 			if !plain[s[i]] {
 				return false
 			}
@@ -208,9 +209,14 @@ func isPlain(s string) bool {
 		return true
 	}
 	// The last word first: it may share bytes with the one before.
-	marks := odd(word(s[len(s)-8:]))
-	for ; len(s) >= 8; s = s[8:] {
-		marks |= odd(word(s))
+	end := len(s) - 8
+	last := word(s[end:])
+	binary.LittleEndian.PutUint64(b[end:], last)
+	marks := odd(last)
+	for ; len(s) >= 8 && len(b) >= 8; s, b = s[8:], b[8:] {
+		x := word(s)
+		binary.LittleEndian.PutUint64(b, x)
+		marks |= odd(x)
 	}
 	return marks == 0
 }
@@ -222,16 +228,16 @@ func word(s string) uint64 {
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// odd returns 0 when all eight bytes of x are plain, by the classic test for a
-// byte below n: (x-n) &^ x & 0x80. A borrow between bytes comes from one that is
-// not plain itself, so it can hide none.
+// odd returns 0 when all eight bytes of x are plain. A sum can carry into the
+// next byte only from one that is not ASCII, which is not plain itself, so no
+// carry can hide anything.
 func odd(x uint64) uint64 {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	quote, slash := x^(ones*'"'), x^(ones*'\\')
-	return (x | (x + ones) | // not ASCII, or 0x7f
-		(x-ones*0x20)&^x |
-		(quote-ones)&^quote |
-		(slash-ones)&^slash) & tops
+	bad := x | (x + ones)            // not ASCII, or 0x7f
+	good := (x + ones*(0x80-0x20)) & // from 0x20 on
+		((x ^ ones*'"') + (tops - ones)) &
+		((x ^ ones*'\\') + (tops - ones))
+	return (bad | ^good) & tops
 }
 
 const replacement = "\uFFFD"

@@ -183,7 +183,8 @@ func (id ID) String() string { return hex.EncodeToString(id[:]) }
 func (id ID) IsZero() bool { return id == ID{} }
 
 func (id ID) appendJSON(b []byte) []byte {
-	b = append(b, '"')
-	b = hex.AppendEncode(b, id[:])
-	return append(b, '"')
+	var digits [2*len(id) + 2]byte
+	digits[0], digits[len(digits)-1] = '"', '"'
+	hex.Encode(digits[1:], id[:])
+	return append(b, digits[:]...)
 }

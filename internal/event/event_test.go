@@ -98,8 +98,12 @@ func TestPlainWordsAgreeWithPlainBytes(t *testing.T) {
 				for _, near := range []byte{' ', '~', '!', '#', '[', ']', 'a'} {
 					text := bytes.Repeat([]byte{near}, size)
 					text[at] = byte(c)
-					if isPlain(string(text)) != plain[c] {
+					copied := make([]byte, size)
+					if copyPlain(copied, string(text)) != plain[c] {
 						t.Fatalf("%q", text)
+					}
+					if plain[c] && !bytes.Equal(copied, text) {
+						t.Fatalf("%q is copied as %q", text, copied)
 					}
 				}
 			}

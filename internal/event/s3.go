@@ -242,14 +242,26 @@ func S3Experiment(assetID string) string {
 	if !ok {
 		return ""
 	}
-	// The run must not be the bucket's first folder: the number stands before it.
-	at := strings.Index(key, mark)
-	if at < 0 || strings.Contains(key[at+len(mark):], mark) {
+	at := -1
+	for from := 0; ; from++ {
+		i := strings.IndexByte(key[from:], '/')
+		if i < 0 {
+			break
+		}
+		if from += i; strings.HasPrefix(key[from:], mark) {
+			if at >= 0 {
+				return ""
+			}
+			at = from
+		}
+	}
+	if at < 0 {
 		return ""
 	}
 	if rest := key[at+len(mark):]; rest != "" && rest[0] != '/' {
 		return ""
 	}
+	// The run must not be the bucket's first folder: the number stands before it.
 	head, owner, ok := cutLast(key[:at])
 	if !ok {
 		return ""
@@ -301,9 +313,18 @@ func isHex32(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+		if !hexDigits[s[i]] {
 			return false
 		}
 	}
 	return true
 }
+
+// hexDigits marks the digits of an id in hexadecimal, which MLflow writes in
+// lower case.
+var hexDigits = func() (t [256]bool) {
+	for _, c := range []byte("0123456789abcdef") {
+		t[c] = true
+	}
+	return t
+}()
