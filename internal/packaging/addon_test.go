@@ -81,7 +81,7 @@ var known = map[string][]string{
 	"inputs.conf":     {"start_by_shell", "interval", "sourcetype"},
 	"props.conf":      {"KV_MODE", "SHOULD_LINEMERGE", "LINE_BREAKER", "TRUNCATE", "DATETIME_CONFIG", "ANNOTATE_PUNCT", "FIELDALIAS-*", "EVAL-*"},
 	"server.conf":     {"conf_replication_include.aiwatch"},
-	"tags.conf":       {"change", "account", "audit", "data", "access"},
+	"tags.conf":       {"change", "account", "audit", "data", "access", "alert"},
 }
 
 func TestConfFiles(t *testing.T) {

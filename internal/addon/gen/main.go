@@ -1,9 +1,10 @@
-// Command gen writes default/props.conf of the add-on; run it by
-// `go generate ./internal/addon`.
+// Command gen writes the files of the add-on's default folder that are made
+// from the event schema; run it by `go generate ./internal/addon`.
 package main
 
 import (
 	"bytes"
+	"io"
 	"log"
 	"os"
 	"path/filepath"
@@ -12,11 +13,15 @@ import (
 )
 
 func main() {
-	var b bytes.Buffer
-	if err := addon.WriteProps(&b); err != nil {
-		log.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join("..", "..", "default", "props.conf"), b.Bytes(), 0o644); err != nil {
-		log.Fatal(err)
+	for name, write := range map[string]func(io.Writer) error{
+		"props.conf": addon.WriteProps, "eventtypes.conf": addon.WriteEventtypes, "tags.conf": addon.WriteTags,
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			log.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join("..", "..", "default", name), b.Bytes(), 0o644); err != nil {
+			log.Fatal(err)
+		}
 	}
 }

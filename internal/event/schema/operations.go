@@ -155,5 +155,6 @@ var Sourcetypes = []Sourcetype{
 var SearchTime = []Field{
 	{"vendor_product", String, "Search time", "The watched product", nil},
 	{"app", String, "Search time", "The watched product in one word, for CIM", nil},
-	{"actor", String, "Search time", "Who did it on every event: `coalesce(src_user,user)`", nil},
+	{"actor", String, "Search time", "Who did it on every event: `coalesce(src_user,user)` as they were sent; empty where the source does not tell", nil},
+	{"src_ip", String, "Search time", "`src` as it was sent; empty where the source does not tell", nil},
 }

@@ -105,6 +105,11 @@ func WriteMarkdown(w io.Writer) error {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Name, f.Kind, doc)
 	}
 
+	b.WriteString("\n### Search time\n\nThe add-on computes these, and the fields of Splunk's Common Information Model. Where a source does not tell who or from where, its `user`, `src` and `src_user` say `unknown`, as that model asks; a search to which this matters reads `actor` and `src_ip`.\n\n| field | type | meaning |\n|---|---|---|\n")
+	for _, f := range SearchTime {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Name, f.Kind, f.Doc)
+	}
+
 	b.WriteString("\n## Operations\n")
 	sourcetype := ""
 	for _, o := range Operations {
