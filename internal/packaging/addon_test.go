@@ -1,7 +1,6 @@
 package packaging_test
 
 import (
-	"bytes"
 	"encoding/xml"
 	"io/fs"
 	"os"
@@ -20,7 +19,8 @@ import (
 // root is the repository.
 const root = "../.."
 
-// The tests here look at what Splunk's own inspection does not see.
+// The tests here look at what Splunk's own inspection does not see, and the
+// packages' linter does not know.
 
 func addon(t *testing.T) *packaging.Package {
 	t.Helper()
@@ -28,9 +28,6 @@ func addon(t *testing.T) *packaging.Package {
 	require.NoError(t, err)
 	return p
 }
-
-// repository tells whether a file is the repository's, not built.
-func repository(f packaging.File) bool { return strings.HasPrefix(f.Source, root) }
 
 // TestEveryFileIsListed: what lies in the add-on's folders is shipped, and
 // nothing else is.
@@ -55,54 +52,6 @@ func TestEveryFileIsListed(t *testing.T) {
 	require.Equal(t, there, listed)
 }
 
-// TestText: no byte order mark, no CRLF, no merge marker, a line break at the
-// end.
-func TestText(t *testing.T) {
-	for _, f := range addon(t).Files {
-		if !repository(f) || strings.HasSuffix(f.Path, ".png") {
-			continue
-		}
-		text, err := os.ReadFile(f.Source)
-		require.NoError(t, err)
-		require.NotContains(t, string(text), "\r", f.Path)
-		require.False(t, bytes.HasPrefix(text, []byte("\xef\xbb\xbf")), f.Path)
-		require.True(t, bytes.HasSuffix(text, []byte("\n")), f.Path)
-		for _, marker := range []string{"<<<<<<< ", ">>>>>>> ", "\n=======\n"} {
-			require.NotContains(t, string(text), marker, f.Path)
-		}
-	}
-}
-
-// known are the keys that the add-on's conf files may have, by file; * stands
-// for the rest of a word. AppInspect takes any key.
-var known = map[string][]string{
-	"app.conf":        {"is_configured", "state", "build", "id", "check_for_updates", "name", "version", "author", "description", "is_visible", "label", "reload.aiwatch"},
-	"eventtypes.conf": {"search"},
-	"inputs.conf":     {"start_by_shell", "interval", "sourcetype"},
-	"props.conf":      {"KV_MODE", "SHOULD_LINEMERGE", "LINE_BREAKER", "TRUNCATE", "DATETIME_CONFIG", "ANNOTATE_PUNCT", "FIELDALIAS-*", "EVAL-*"},
-	"server.conf":     {"conf_replication_include.aiwatch"},
-	"tags.conf":       {"change", "account", "audit", "data", "access", "alert"},
-}
-
-func TestConfFiles(t *testing.T) {
-	for _, f := range addon(t).Files {
-		if !repository(f) || !strings.HasSuffix(f.Path, ".conf") {
-			continue
-		}
-		file := parse(t, f.Source)
-		for _, stanza := range file.Stanzas {
-			require.NotEqual(t, "default", stanza.Name, f.Path)
-			for _, value := range stanza.Values {
-				require.NotEmpty(t, value.Text, "%s: %s", f.Path, value.Key)
-				require.True(t, slices.ContainsFunc(known[filepath.Base(f.Path)], func(key string) bool {
-					prefix, many := strings.CutSuffix(key, "*")
-					return key == value.Key || many && strings.HasPrefix(value.Key, prefix)
-				}), "%s has the unknown key %s", f.Path, value.Key)
-			}
-		}
-	}
-}
-
 func parse(t *testing.T, path string) *conf.File {
 	t.Helper()
 	f, err := os.Open(path)
@@ -111,38 +60,6 @@ func parse(t *testing.T, path string) *conf.File {
 	file, err := conf.Parse(path, f)
 	require.NoError(t, err)
 	return file
-}
-
-func value(t *testing.T, file, stanza, key string) string {
-	t.Helper()
-	s := parse(t, filepath.Join(root, "default", file)).Stanza(stanza)
-	require.NotNil(t, s, "%s has no [%s]", file, stanza)
-	v, ok := s.Get(key)
-	require.True(t, ok, "%s [%s] has no %s", file, stanza, key)
-	return v.Text
-}
-
-func TestIdentity(t *testing.T) {
-	p := addon(t)
-	require.Equal(t, "TA-aiwatch", p.ID)
-	require.Equal(t, p.ID, value(t, "app.conf", "id", "name"))
-	require.Equal(t, p.Version, value(t, "app.conf", "id", "version"))
-	require.Equal(t, "0", value(t, "app.conf", "package", "check_for_updates"))
-	require.Equal(t, "0", value(t, "app.conf", "install", "is_configured"))
-}
-
-// TestTagsHaveEventtypes: a tag on an event type that does not exist is on
-// nothing.
-func TestTagsHaveEventtypes(t *testing.T) {
-	types := parse(t, filepath.Join(root, "default/eventtypes.conf"))
-	for _, stanza := range parse(t, filepath.Join(root, "default/tags.conf")).Stanzas {
-		name, ok := strings.CutPrefix(stanza.Name, "eventtype=")
-		require.True(t, ok, stanza.Name)
-		require.NotNil(t, types.Stanza(name), name)
-		for _, v := range stanza.Values {
-			require.Equal(t, "enabled", v.Text)
-		}
-	}
 }
 
 func TestLaunchers(t *testing.T) {

@@ -19,10 +19,15 @@ import (
 // out.
 const checks = 251
 
-// TestAppInspect: what Splunk's own inspection says of the package, other than
-// that all is well, stands in testdata/appinspect.txt with its reason.
+// TestAppInspect: what Splunk's own inspection says of a package, other than
+// that all is well, stands in testdata/appinspect with its reason.
 func TestAppInspect(t *testing.T) {
-	file := archive(t)
+	for id, file := range archives(t) {
+		t.Run(id, func(t *testing.T) { inspected(t, file, filepath.Join("testdata/appinspect", id+".txt")) })
+	}
+}
+
+func inspected(t *testing.T, file, reasons string) {
 	program := filepath.Join(tool(t, "appinspect"), "bin", "splunk-appinspect")
 	report := filepath.Join(t.TempDir(), "report.json")
 	inspect := exec.CommandContext(t.Context(), program, "inspect", file, "--mode", "precert",
@@ -69,7 +74,7 @@ func TestAppInspect(t *testing.T) {
 	}
 	slices.Sort(found)
 
-	golden, err := os.ReadFile("testdata/appinspect.txt")
+	golden, err := os.ReadFile(reasons)
 	require.NoError(t, err)
 	var allowed []string
 	for line := range strings.Lines(string(golden)) {

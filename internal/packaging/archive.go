@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -28,14 +27,14 @@ func (p *Package) Write(w io.Writer) error {
 		return err
 	}
 	archive := tar.NewWriter(zipped)
-	files := map[string]string{}
+	files := map[string]File{}
 	folders := map[string]bool{}
 	for _, f := range p.Files {
 		name := path.Join(p.ID, f.Path)
 		if _, again := files[name]; again {
 			return fmt.Errorf("package %s: %s is listed twice", p.ID, f.Path)
 		}
-		files[name] = f.Source
+		files[name] = f
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 			folders[dir+"/"] = true
 		}
@@ -53,8 +52,8 @@ func (p *Package) Write(w io.Writer) error {
 	return errors.Join(archive.Close(), zipped.Close())
 }
 
-func writeFile(archive *tar.Writer, name, source string) error {
-	f, err := os.Open(source)
+func writeFile(archive *tar.Writer, name string, file File) error {
+	f, err := file.From.Open(file.Name)
 	if err != nil {
 		return err
 	}
@@ -64,7 +63,7 @@ func writeFile(archive *tar.Writer, name, source string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no regular file", source)
+		return fmt.Errorf("%s is no regular file", file.Name)
 	}
 	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: info.Size(), Mode: mode(name), ModTime: modified, Format: tar.FormatUSTAR}
 	if err := archive.WriteHeader(header); err != nil {

@@ -1,9 +1,12 @@
 package packaging
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"io/fs"
+	"os"
+	"path"
 
 	"aiwatch/internal/conf"
 )
@@ -17,9 +20,13 @@ type Package struct {
 
 // A File is one file of a package.
 type File struct {
-	Path   string // in the package, with slashes
-	Source string // where its content lies
+	Path string // in the package
+	From fs.FS  // where its content lies, as Name
+	Name string
 }
+
+// Read returns the file's content.
+func (f File) Read() ([]byte, error) { return fs.ReadFile(f.From, f.Name) }
 
 // Platforms are the folders of the add-on's programs and what they are built
 // for. Splunk's own inspection knows no folder for arm64; the launchers do.
@@ -53,47 +60,104 @@ var addon = []string{
 	"static/appIcon_2x.png",
 }
 
+// shared lists what of the repository is in the app, too.
+var shared = []string{
+	"LICENSE",
+	"static/appIcon.png",
+	"static/appIconAlt.png",
+	"static/appIconAlt_2x.png",
+	"static/appIcon_2x.png",
+}
+
+// app lists, as patterns, the places of an app's files that Splunk reads.
+var app = []string{
+	"README.md",
+	"README/*.conf.spec",
+	"default/*.conf",
+	"default/data/models/*.json",
+	"default/data/ui/nav/default.xml",
+	"default/data/ui/views/*.xml",
+	"lookups/*.csv",
+	"metadata/default.meta",
+}
+
 // Addon returns the add-on TA-aiwatch: files of the repository at root, and of
-// built the programs, in the folders of Platforms, and LICENSES.
+// built the programs, in the folders of Platforms, and THIRD-PARTY-LICENSES.
 func Addon(root, built string) (*Package, error) {
-	id, version, err := identity(filepath.Join(root, "default"))
+	repository, made := os.DirFS(root), os.DirFS(built)
+	p, err := identified(repository)
 	if err != nil {
 		return nil, err
 	}
-	p := &Package{ID: id, Version: version}
-	for _, path := range addon {
-		p.add(path, filepath.Join(root, filepath.FromSlash(path)))
+	for _, name := range addon {
+		p.add(name, repository, name)
 	}
-	p.add("README.md", filepath.Join(root, "docs", "splunk-addon.md"))
-	p.add(licences, filepath.Join(built, licences))
+	p.add("README.md", repository, "docs/splunk-addon.md")
+	p.add(licences, made, licences)
 	for _, platform := range Platforms {
 		program := platform.Folder + "/bin/aiwatch"
-		p.add(program, filepath.Join(built, filepath.FromSlash(program)))
+		p.add(program, made, program)
 	}
 	return p, nil
 }
 
-func (p *Package) add(path, source string) {
-	p.Files = append(p.Files, File{Path: path, Source: source})
+// App returns the app whose files, as they are installed, are in files, with
+// the licence and the icons of the repository at root. It refuses a file that
+// lies where Splunk does not look.
+func App(root string, files fs.FS) (*Package, error) {
+	p, err := identified(files)
+	if err != nil {
+		return nil, err
+	}
+	err = fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		for _, pattern := range app {
+			if ok, _ := path.Match(pattern, name); ok {
+				p.add(name, files, name)
+				return nil
+			}
+		}
+		return fmt.Errorf("package %s: %s is no file of an app", p.ID, name)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range shared {
+		p.add(name, os.DirFS(root), name)
+	}
+	return p, nil
 }
 
-// identity reads an app's id and version from the app.conf in dir.
-func identity(dir string) (id, version string, err error) {
-	file, err := conf.Read(filepath.Dir(dir), "app.conf")
+func (p *Package) add(path string, from fs.FS, name string) {
+	p.Files = append(p.Files, File{Path: path, From: from, Name: name})
+}
+
+// identified returns an empty package with the id and version of the app.conf
+// in files.
+func identified(files fs.FS) (*Package, error) {
+	const name = "default/app.conf"
+	text, err := fs.ReadFile(files, name)
 	if err != nil {
-		return "", "", fmt.Errorf("read the app's id and version: %w", err)
+		return nil, fmt.Errorf("read a package's id and version: %w", err)
 	}
+	file, err := conf.Parse(name, bytes.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("read a package's id and version: %w", err)
+	}
+	p := &Package{}
 	for _, wanted := range []struct {
 		stanza, key string
 		value       *string
-	}{{"package", "id", &id}, {"launcher", "version", &version}} {
+	}{{"package", "id", &p.ID}, {"launcher", "version", &p.Version}} {
 		if stanza := file.Stanza(wanted.stanza); stanza != nil {
 			value, _ := stanza.Get(wanted.key)
 			*wanted.value = value.Text
 		}
 	}
-	if id == "" || version == "" {
-		return "", "", errors.New("read the app's id and version: app.conf lacks [package] id or [launcher] version")
+	if p.ID == "" || p.Version == "" {
+		return nil, errors.New("read a package's id and version: " + name + " lacks [package] id or [launcher] version")
 	}
-	return id, version, nil
+	return p, nil
 }

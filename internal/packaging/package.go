@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,23 +14,32 @@ import (
 	"strings"
 )
 
-// Build builds the packages of the repository at root into the folder dist: for
-// each an archive and a bill of materials, and SHA256SUMS over all. It returns
-// their names. The same source and compiler make the same bytes.
-func Build(ctx context.Context, root, dist string) ([]string, error) {
+// Build builds the packages of the repository at root into the folder dist: the
+// add-on with its programs and the app, which is handed in as it is installed.
+// Each has an archive and a bill of materials, and SHA256SUMS is over all. It
+// returns their names. The same source and compiler make the same bytes.
+func Build(ctx context.Context, root, dist string, app fs.FS) ([]string, error) {
 	built, err := os.MkdirTemp("", "aiwatch-package-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(built) }()
-	p, err := Addon(root, built)
+	addon, err := Addon(root, built)
 	if err != nil {
 		return nil, err
+	}
+	packages := []*Package{addon}
+	if app != nil {
+		p, err := App(root, app)
+		if err != nil {
+			return nil, err
+		}
+		packages = append(packages, p)
 	}
 	var programs []string
 	for _, platform := range Platforms {
 		program := filepath.Join(built, platform.Folder, "bin", "aiwatch")
-		if err := compile(ctx, root, program, platform.OS, platform.Arch, p.Version); err != nil {
+		if err := compile(ctx, root, program, platform.OS, platform.Arch, addon.Version); err != nil {
 			return nil, err
 		}
 		programs = append(programs, program)
@@ -44,24 +55,29 @@ func Build(ctx context.Context, root, dist string) ([]string, error) {
 	if err := os.WriteFile(filepath.Join(built, licences), texts, 0o644); err != nil {
 		return nil, err
 	}
-	var archive bytes.Buffer
-	if err := p.Write(&archive); err != nil {
-		return nil, err
-	}
-	bill, err := billOfMaterials(p, parts)
-	if err != nil {
-		return nil, err
+	products := map[string][]byte{}
+	for _, p := range packages {
+		if problems := p.Problems(); len(problems) > 0 {
+			return nil, fmt.Errorf("package %s:\n  %s", p.ID, strings.Join(problems, "\n  "))
+		}
+		var archive bytes.Buffer
+		if err := p.Write(&archive); err != nil {
+			return nil, err
+		}
+		if p != addon {
+			parts = nil // the app holds no program
+		}
+		bill, err := billOfMaterials(p, parts)
+		if err != nil {
+			return nil, err
+		}
+		name := p.ID + "-" + p.Version
+		products[name+".tar.gz"], products[name+".cdx.json"] = archive.Bytes(), bill
 	}
 	if err := os.MkdirAll(dist, 0o755); err != nil {
 		return nil, err
 	}
-	name := p.ID + "-" + p.Version
-	products := map[string][]byte{name + ".tar.gz": archive.Bytes(), name + ".cdx.json": bill}
-	var names []string
-	for name := range products {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(products))
 	var sums strings.Builder
 	for _, name := range names {
 		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(products[name]), name)

@@ -36,7 +36,7 @@ func built(t *testing.T) string {
 	}
 	dist.once.Do(func() {
 		if dist.dir, dist.err = os.MkdirTemp("", "aiwatch-dist-"); dist.err == nil {
-			_, dist.err = packaging.Build(t.Context(), root, dist.dir)
+			_, dist.err = packaging.Build(t.Context(), root, dist.dir, nil)
 		}
 	})
 	require.NoError(t, dist.err)
@@ -51,18 +51,30 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// archive returns the path of the add-on's archive.
 func archive(t *testing.T) string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(built(t), "TA-aiwatch-*.tar.gz"))
-	require.NoError(t, err)
-	require.Len(t, found, 1)
-	return found[0]
+	return archives(t)["TA-aiwatch"]
 }
 
-// entries returns the archive's entries and the contents of its files.
-func entries(t *testing.T) (headers []*tar.Header, contents map[string][]byte) {
+// archives returns the paths of all archives by the ids of their packages.
+func archives(t *testing.T) map[string]string {
 	t.Helper()
-	f, err := os.Open(archive(t))
+	found, err := filepath.Glob(filepath.Join(built(t), "*.tar.gz"))
+	require.NoError(t, err)
+	byID := map[string]string{}
+	for _, name := range found {
+		id := strings.TrimSuffix(filepath.Base(name), ".tar.gz")
+		byID[id[:strings.LastIndexByte(id, '-')]] = name
+	}
+	require.Contains(t, byID, "TA-aiwatch")
+	return byID
+}
+
+// entries returns an archive's entries and the contents of its files.
+func entries(t *testing.T, archive string) (headers []*tar.Header, contents map[string][]byte) {
+	t.Helper()
+	f, err := os.Open(archive)
 	require.NoError(t, err)
 	defer f.Close()
 	unzipped, err := gzip.NewReader(f)
@@ -80,32 +92,40 @@ func entries(t *testing.T) (headers []*tar.Header, contents map[string][]byte) {
 	}
 }
 
-func TestArchive(t *testing.T) {
-	headers, contents := entries(t)
-	var files []string
-	for _, h := range headers {
-		require.True(t, h.Name == "TA-aiwatch/" || strings.HasPrefix(h.Name, "TA-aiwatch/"), h.Name)
-		require.Zero(t, h.Uid)
-		require.Zero(t, h.Gid)
-		require.Empty(t, h.Uname)
-		require.Equal(t, 2026, h.ModTime.UTC().Year())
-		want := int64(0o644)
-		if h.Typeflag == tar.TypeDir || path.Base(path.Dir(h.Name)) == "bin" {
-			want = 0o755
+func TestArchives(t *testing.T) {
+	for id, archive := range archives(t) {
+		headers, _ := entries(t, archive)
+		var files []string
+		for _, h := range headers {
+			require.True(t, strings.HasPrefix(h.Name, id+"/"), h.Name)
+			require.Zero(t, h.Uid)
+			require.Zero(t, h.Gid)
+			require.Empty(t, h.Uname)
+			require.Equal(t, 2026, h.ModTime.UTC().Year())
+			want := int64(0o644)
+			if h.Typeflag == tar.TypeDir || path.Base(path.Dir(h.Name)) == "bin" {
+				want = 0o755
+			}
+			require.Equal(t, want, h.Mode, h.Name)
+			for _, part := range strings.Split(h.Name, "/") {
+				require.False(t, strings.HasPrefix(part, "."), h.Name)
+			}
+			if h.Typeflag != tar.TypeDir {
+				require.Equal(t, byte(tar.TypeReg), h.Typeflag)
+				files = append(files, strings.TrimPrefix(h.Name, id+"/"))
+			}
 		}
-		require.Equal(t, want, h.Mode, h.Name)
-		for _, part := range strings.Split(h.Name, "/") {
-			require.False(t, strings.HasPrefix(part, "."), h.Name)
-		}
-		if h.Typeflag != tar.TypeDir {
-			require.Equal(t, byte(tar.TypeReg), h.Typeflag)
-			files = append(files, strings.TrimPrefix(h.Name, "TA-aiwatch/"))
+		require.True(t, slices.IsSorted(files), files)
+		for _, name := range []string{"go.mod", "Makefile", "local", "app.manifest"} {
+			require.NotContains(t, files, name)
 		}
 	}
-	require.True(t, slices.IsSorted(files), files)
-	for _, name := range []string{"go.mod", "Makefile", "local", "app.manifest"} {
-		require.NotContains(t, files, name)
-	}
+}
+
+// TestPrograms: both platforms' programs are in the add-on, static, with the
+// licences of their parts.
+func TestPrograms(t *testing.T) {
+	_, contents := entries(t, archive(t))
 	for folder, machine := range map[string]elf.Machine{"linux_x86_64": elf.EM_X86_64, "linux_arm64": elf.EM_AARCH64} {
 		program, err := elf.NewFile(bytes.NewReader(contents["TA-aiwatch/"+folder+"/bin/aiwatch"]))
 		require.NoError(t, err, folder)
@@ -127,10 +147,12 @@ func TestNothingOfThisMachine(t *testing.T) {
 	require.NoError(t, err)
 	home, err := os.UserHomeDir()
 	require.NoError(t, err)
-	_, contents := entries(t)
-	for name, content := range contents {
-		for _, dir := range []string{here + "/", home + "/"} {
-			require.False(t, bytes.Contains(content, []byte(dir)), "%s holds %s", name, dir)
+	for _, archive := range archives(t) {
+		_, contents := entries(t, archive)
+		for name, content := range contents {
+			for _, dir := range []string{here + "/", home + "/"} {
+				require.False(t, bytes.Contains(content, []byte(dir)), "%s holds %s", name, dir)
+			}
 		}
 	}
 }
@@ -138,9 +160,9 @@ func TestNothingOfThisMachine(t *testing.T) {
 // TestReproducible: the same source makes the same bytes.
 func TestReproducible(t *testing.T) {
 	first, second := built(t), t.TempDir()
-	names, err := packaging.Build(t.Context(), root, second)
+	names, err := packaging.Build(t.Context(), root, second, nil)
 	require.NoError(t, err)
-	require.Len(t, names, 3)
+	require.Len(t, names, 2*len(archives(t))+1)
 	for _, name := range names {
 		a, err := os.ReadFile(filepath.Join(first, name))
 		require.NoError(t, err)
@@ -155,10 +177,7 @@ func TestReproducible(t *testing.T) {
 }
 
 func TestBillOfMaterials(t *testing.T) {
-	found, err := filepath.Glob(filepath.Join(built(t), "*.cdx.json"))
-	require.NoError(t, err)
-	require.Len(t, found, 1)
-	text, err := os.ReadFile(found[0])
+	text, err := os.ReadFile(strings.TrimSuffix(archive(t), ".tar.gz") + ".cdx.json")
 	require.NoError(t, err)
 	var bill struct {
 		BOMFormat, SpecVersion, SerialNumber string

@@ -103,7 +103,7 @@ func licenceTexts(parts []*debug.Module) ([]byte, error) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(texts)) {
 			rule := strings.Repeat("=", 78)
-			fmt.Fprintf(&b, "\n%s\n%s %s: %s\n%s\n\n%s\n", rule, m.Path, m.Version, name, rule, strings.TrimSpace(texts[name]))
+			fmt.Fprintf(&b, "\n%s\n%s %s: %s\n%s\n\n%s\n", rule, m.Path, m.Version, name, rule, strings.TrimSpace(strings.ReplaceAll(texts[name], "\r\n", "\n")))
 		}
 	}
 	return b.Bytes(), nil

@@ -19,7 +19,7 @@ func main() {
 	if len(os.Args) > 1 {
 		dist = os.Args[1]
 	}
-	names, err := packaging.Build(context.Background(), ".", dist)
+	names, err := packaging.Build(context.Background(), ".", dist, nil)
 	if err != nil {
 		log.Fatal("package: ", err)
 	}
