@@ -64,7 +64,7 @@ func (c *Collector) accessLine(out collectors.Output, l *logLine) error {
 	if req.user == "" {
 		ev.UserType, ev.UserConfidence = "anonymous", confidenceUnknown
 	} else {
-		c.actor(ev, req.user, c.logConfidence())
+		c.logActor(ev, req.user)
 	}
 	if r != nil && act.operation == "repo.pushed" {
 		p := push{At: req.at.UnixMilli(), Principal: req.user, Src: ev.Src, Agent: req.agent}

@@ -32,25 +32,6 @@ const (
 	notInMirror   = "not_in_mirror" // the server left it out, which it does with what is over the budget
 )
 
-// class returns what a path is: by the input's rules, then by the built-in ones.
-func (r *repository) class(c *change) (cls modelfile.Class, relevant bool) {
-	cls = modelfile.Classify(c.path)
-	if rule := r.c.cfg.PathRule; rule != nil {
-		if role, known := rule(r.id, c.path); known {
-			cls.Role, cls.Asset = modelfile.Role(role), true
-		}
-	}
-	if c.newMode == modeSubmodule || c.oldMode == modeSubmodule {
-		cls.Role, cls.Format, cls.Asset = modelfile.RoleControl, "", true
-	}
-	return cls, cls.Asset
-}
-
-func (r *repository) relevant(c *change) bool {
-	_, relevant := r.class(c)
-	return relevant
-}
-
 // isBlob reports whether a side of a change is a file with content.
 func isBlob(mode, oid string) bool {
 	return mode != modeSubmodule && !isZeroOid(mode) && !isZeroOid(oid)
@@ -139,8 +120,7 @@ func (t *teller) fileEvent(e *entry, c *change) *event.Event {
 	ev := r.event(operation, action, "file", r.id+"//"+c.path, t.at)
 	ev.ID = event.MakeID(event.SourcetypeGit, operation, ev.AssetID, e.rec.oid, e.rec.ref, strconv.FormatBool(e.protected))
 	ev.GitCommit, ev.GitRef, ev.Protected = e.rec.oid, e.rec.ref, event.B(e.protected)
-	cls, _ := r.class(c)
-	ev.AssetRole, ev.AssetFormat = string(cls.Role), string(cls.Format)
+	r.class(c).fill(ev)
 	return ev
 }
 
@@ -226,7 +206,7 @@ func (t *teller) describe(ev *event.Event, c *change) {
 	if c.oldOid == c.newOid {
 		return
 	}
-	cls, _ := t.r.class(c)
+	cls := t.r.class(c)
 	if cls.Format == "json" && cls.Role != modelfile.RoleDataset {
 		t.compareJSON(ev, c, old, now)
 	}
@@ -237,7 +217,7 @@ func (t *teller) describe(ev *event.Event, c *change) {
 
 // scannable reports whether a file may hold pickles: weights, and data in
 // formats that hold them.
-func scannable(cls modelfile.Class) bool {
+func scannable(cls class) bool {
 	return cls.CanCarryCode && (cls.Role == modelfile.RoleWeights || cls.Role == modelfile.RoleDataset)
 }
 

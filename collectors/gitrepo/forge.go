@@ -228,7 +228,7 @@ func (c *Collector) auditLine(out collectors.Output, l *logLine) error {
 	if actor == "" {
 		ev.UserConfidence = confidenceUnknown
 	} else {
-		c.actor(ev, actor, c.logConfidence())
+		c.logActor(ev, actor)
 	}
 	switch rule.operation {
 	case "protection.changed":
@@ -240,7 +240,7 @@ func (c *Collector) auditLine(out collectors.Output, l *logLine) error {
 		ev.AssetType = "permission"
 		ev.SrcUser, ev.User = ev.User, ""
 		if m := o.text(t.member...); m != "" {
-			ev.User, _, _ = c.identify(m)
+			ev.User = c.userOf(m)
 		}
 		ev.ChangeField = "permission"
 		ev.OldValue, ev.NewValue = o.text(t.oldPermission...), o.text(t.permission...)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"aiwatch/collectors"
+	"aiwatch/collectors/identity"
 	"aiwatch/internal/event"
 )
 
@@ -39,9 +40,9 @@ type Config struct {
 	ProtectedRefs []string
 	// AllowedSignersFile is OpenSSH's, OpenPGPKeysFile an exported key ring.
 	AllowedSignersFile, OpenPGPKeysFile string
-	// PathRule, where it is set, says what a path is before the built-in classes
-	// do: a role of the schema, and whether the rule knows it.
-	PathRule func(repo, path string) (role string, known bool)
+	// PathRules say what a path is before the built-in classes do; the first that
+	// matches holds.
+	PathRules []PathRule
 
 	// BlobBudget is the largest blob that is fetched and looked into, in bytes.
 	BlobBudget int64
@@ -72,10 +73,10 @@ type Config struct {
 	// Now is the clock.
 	Now func() time.Time
 	Log *slog.Logger
-	// Identity says who a principal is: the one name of the person or service,
-	// its user_type, and a user_confidence that a rule sets, empty where none
-	// does. Nil leaves principals as they are.
-	Identity func(principal string) (user, userType, confidence string)
+	// Identity says who a principal is. Its confidence counts where an operator's
+	// rule sets it, for names in logs alone: whoever writes a commit writes its
+	// author as they like, in the form of a proven name too.
+	Identity *identity.Rules
 }
 
 // Defaults of settings that are 0.
@@ -97,6 +98,7 @@ type Collector struct {
 	cfg       Config
 	protected []*regexp.Regexp
 	repos     []*repository
+	rules     []pathRule
 	signers   *signers
 	lfs       *lfsClient
 	logs      []*logFile
@@ -140,6 +142,10 @@ func New(cfg Config) (*Collector, error) {
 	for _, pattern := range cfg.ProtectedRefs {
 		c.protected = append(c.protected, globRegexp(pattern))
 	}
+	var err error
+	if c.rules, err = compileRules(cfg.PathRules); err != nil {
+		return nil, err
+	}
 	seen := map[string]string{}
 	for _, address := range cfg.URLs {
 		r, err := c.newRepository(address)
@@ -150,9 +156,9 @@ func New(cfg Config) (*Collector, error) {
 			return nil, fmt.Errorf("url: %s and %s are both known as %s; set root or instance, or name one of them", redactURL(other), redactURL(address), r.id)
 		}
 		seen[r.id] = address
+		r.rules = c.rulesOf(r.id)
 		c.repos = append(c.repos, r)
 	}
-	var err error
 	if c.signers, err = readSigners(cfg.AllowedSignersFile, cfg.OpenPGPKeysFile); err != nil {
 		return nil, err
 	}
@@ -369,37 +375,37 @@ func (c *Collector) say(text string) {
 	c.cfg.Log.Warn(text)
 }
 
-// actor fills in who did it.
+// actor fills in who did it, and how sure that is.
 func (c *Collector) actor(ev *event.Event, principal, confidence string) {
 	if principal == "" {
 		return
 	}
-	user, kind, sure := c.identify(principal)
-	ev.User, ev.UserID, ev.UserType, ev.UserConfidence = user, principal, kind, confidence
-	if sure != "" {
-		ev.UserConfidence = sure
-	}
+	ev.User, ev.UserType, _ = c.cfg.Identity.Resolve(principal)
+	ev.UserID, ev.UserConfidence = principal, confidence
 }
 
-func (c *Collector) identify(principal string) (user, kind, confidence string) {
-	if c.cfg.Identity == nil {
-		return principal, "user", ""
-	}
-	return c.cfg.Identity(principal)
-}
-
-// logConfidence is what a name in a log is worth.
-func (c *Collector) logConfidence() string {
+// logActor fills in whom a log names.
+func (c *Collector) logActor(ev *event.Event, principal string) {
+	confidence := confidenceClaimed
 	if c.cfg.TrustLogs {
-		return confidenceAuthenticated
+		confidence = confidenceAuthenticated
 	}
-	return confidenceClaimed
+	if c.cfg.Identity.Ruled(principal) {
+		_, _, confidence = c.cfg.Identity.Resolve(principal)
+	}
+	c.actor(ev, principal, confidence)
+}
+
+// userOf returns the one name of a person or service.
+func (c *Collector) userOf(principal string) string {
+	user, _, _ := c.cfg.Identity.Resolve(principal)
+	return user
 }
 
 // The values of user_confidence.
 const (
-	confidenceAuthenticated = "authenticated"
-	confidenceSigned        = "signed"
-	confidenceClaimed       = "claimed"
-	confidenceUnknown       = "unknown"
+	confidenceAuthenticated = identity.Authenticated
+	confidenceSigned        = identity.Signed
+	confidenceClaimed       = identity.Claimed
+	confidenceUnknown       = identity.Unknown
 )

@@ -319,7 +319,7 @@ func (t *teller) tellWalk(w walk, protected bool, as telling) (err error) {
 			if !ok {
 				break
 			}
-			if !t.r.relevant(&c) {
+			if !t.r.class(&c).Asset {
 				continue
 			}
 			rec.changes = append(rec.changes, c)

@@ -127,7 +127,7 @@ func (c *Collector) tellPush(out collectors.Output, l *logLine, repo string, at 
 		c.stamp(l, ev, at)
 		ev.Host = hostOf(repoID)
 		if p.Principal != "" {
-			c.actor(ev, p.Principal, c.logConfidence())
+			c.logActor(ev, p.Principal)
 			ev.Pusher = ev.User
 		} else {
 			ev.UserConfidence = confidenceUnknown

@@ -103,7 +103,7 @@ func (l *lfsClient) endpointOf(remote string) string {
 // lookBehind looks into what a pointer stands for, within the budget of the day.
 func (t *teller) lookBehind(ev *event.Event, c *change, now []modelfile.Pointer) {
 	l := t.r.c.lfs
-	cls, _ := t.r.class(c)
+	cls := t.r.class(c)
 	if l == nil || now[0].Kind != modelfile.PointerLFS || !scannable(cls) || c.oldOid == c.newOid {
 		return
 	}

@@ -183,14 +183,13 @@ func (j joins) credit(c *Collector, ev *event.Event, ref string) {
 	k := j[ref]
 	switch {
 	case k.push != nil && k.push.Principal != "":
-		c.actor(ev, k.push.Principal, c.logConfidence())
+		c.logActor(ev, k.push.Principal)
 		ev.Pusher = ev.User
 		ev.Src, ev.UserAgent = k.push.Src, k.push.Agent
 	case len(k.candidates) > 0:
 		ev.UserCandidates = make([]string, 0, len(k.candidates))
 		for _, p := range k.candidates {
-			user, _, _ := c.identify(p)
-			if !slices.Contains(ev.UserCandidates, user) {
+			if user := c.userOf(p); !slices.Contains(ev.UserCandidates, user) {
 				ev.UserCandidates = append(ev.UserCandidates, user)
 			}
 		}

@@ -25,6 +25,7 @@ type repository struct {
 	remote string // what git fetches from
 	key    string // prefix of its state
 	mirror *mirror
+	rules  []*pathRule // those about this repository
 
 	// caughtUp: what was fetched was told; false after a fetch and at the start,
 	// because an earlier process may have fetched.

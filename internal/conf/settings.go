@@ -237,15 +237,16 @@ func Kinds() []*Kind {
 		},
 		{
 			Name: "asset_rule", Named: true, File: AIWatchFile, Most: maxRules,
-			Doc: "A rule that says what an S3 object is; the first that matches, in the order of the file, holds, before the built-in rules",
+			Doc: "A rule that says what an S3 object or, with repo, a file in a Git repository is; the first that matches, in the order of the file, holds, before the built-in rules",
 			Settings: []Setting{
 				{Name: "bucket", Type: Bucket, DefaultDoc: "any", Doc: "The bucket of the objects"},
-				{Name: "pattern", Type: Regexp, DefaultDoc: "all keys", Doc: "Regular expression over the decoded key; its groups name and version, if it has them, are asset_name and asset_version"},
-				{Name: "asset_type", Type: Choice, Values: valuesOf("asset_type"), Doc: "What kind of asset the object is"},
-				{Name: "asset_role", Type: Choice, Values: valuesOf("asset_role"), Doc: "What the object is for"},
+				{Name: "repo", Type: Glob, Doc: "The repositories of the files, as host/path without .git, such as git.acme.example/vision/*; * matches slashes too"},
+				{Name: "pattern", Type: Regexp, DefaultDoc: "all keys or paths", Doc: "Regular expression over the object's decoded key or the file's path; its groups name and version, if it has them, are asset_name and asset_version"},
+				{Name: "asset_type", Type: Choice, Values: valuesOf("asset_type"), Doc: "What kind of asset the object is; a file in a repository is always a file"},
+				{Name: "asset_role", Type: Choice, Values: valuesOf("asset_role"), Doc: "What the object or file is for"},
 				{Name: "owner", Type: String, Doc: "Who owns the asset"},
 			},
-			Rules: []Rule{atLeastOne("bucket", "pattern")},
+			Rules: []Rule{atLeastOne("bucket", "repo", "pattern"), atMostOne("bucket", "repo"), atMostOne("repo", "asset_type")},
 		},
 		{
 			Name: "health", File: AIWatchFile,

@@ -24,6 +24,7 @@ import (
 type rules struct {
 	identity *identity.Rules
 	assets   []s3access.AssetRule
+	paths    []gitrepo.PathRule
 }
 
 // sharedRules reads [identity], [identity://NAME] and [asset_rule://NAME].
@@ -41,14 +42,20 @@ func sharedRules(config *conf.Config) (*rules, error) {
 	}
 	shared := &rules{identity: who}
 	for _, s := range config.All("asset_rule") {
-		rule := s3access.AssetRule{
-			Name: s.Name(), Bucket: s.String("bucket"), Type: s.String("asset_type"),
-			Role: s.String("asset_role"), Owner: s.String("owner"),
-		}
+		pattern := ""
 		if re := s.Regexp("pattern"); re != nil {
-			rule.Pattern = re.String()
+			pattern = re.String()
 		}
-		shared.assets = append(shared.assets, rule)
+		if repo := s.String("repo"); repo != "" {
+			shared.paths = append(shared.paths, gitrepo.PathRule{
+				Name: s.Name(), Repo: repo, Pattern: pattern, Role: s.String("asset_role"), Owner: s.String("owner"),
+			})
+			continue
+		}
+		shared.assets = append(shared.assets, s3access.AssetRule{
+			Name: s.Name(), Bucket: s.String("bucket"), Pattern: pattern, Type: s.String("asset_type"),
+			Role: s.String("asset_role"), Owner: s.String("owner"),
+		})
 	}
 	return shared, nil
 }
@@ -176,12 +183,13 @@ func (b *Builder) git(ctx context.Context, s *conf.Settings, log *slog.Logger) (
 		CAFile: s.String("ca_file"), ClientCertFile: s.String("client_cert_file"), ClientKeyFile: s.String("client_key_file"),
 		Proxy: s.String("proxy"), InsecureSkipVerify: s.Bool("insecure_skip_verify"),
 		ProtectedRefs: s.List("protected_refs"), AllowedSignersFile: s.String("allowed_signers_file"), OpenPGPKeysFile: s.String("openpgp_keys_file"),
+		PathRules:  b.rules.paths,
 		BlobBudget: s.Size("blob_budget"), LFSBudget: s.Size("lfs_budget"), LFSURL: s.String("lfs_url"),
 		DiskBudget: s.Size("disk_budget"), FetchTimeout: s.Duration("fetch_timeout"),
 		PullRequests: s.Bool("pull_requests"), BackfillDays: s.Int("backfill"),
 		AccessLog: s.String("access_log"), AuditLog: s.String("audit_log"), HookLog: s.String("hook_log"),
 		TrustLogs: s.String("trust") == "authenticated", TrustedProxies: s.Networks("trusted_proxies"),
-		Dir: filepath.Join(b.state, "git", hex.EncodeToString(sum[:8])), Identity: b.rules.identity.Resolve,
+		Dir: filepath.Join(b.state, "git", hex.EncodeToString(sum[:8])), Identity: b.rules.identity,
 		Now: b.now, Log: log,
 	})
 }
