@@ -37,7 +37,7 @@ build: ## build dist/aiwatch
 	CGO_ENABLED=0 go build -trimpath -o dist/aiwatch ./cmd/aiwatch
 
 .PHONY: package
-package: ## build the Splunk add-on's archive, bill of materials and checksums into dist/
+package: ## build the archives of the Splunk add-on and app, bills of materials and checksums into dist/
 	go run ./internal/packaging/build dist
 
 CHECKS := format vet staticcheck generated tidy house vulnerabilities

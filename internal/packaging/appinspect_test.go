@@ -77,13 +77,16 @@ func inspected(t *testing.T, file, reasons string) {
 	golden, err := os.ReadFile(reasons)
 	require.NoError(t, err)
 	var allowed []string
+	before := ""
 	for line := range strings.Lines(string(golden)) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			require.True(t, strings.HasPrefix(before, "#"), "%s: %s stands there without its reason", reasons, line)
 			allowed = append(allowed, line)
 		}
+		before = line
 	}
 	slices.Sort(allowed)
-	require.Equal(t, allowed, found)
+	require.Equal(t, allowed, found, "what AppInspect says is not what %s lists with its reason", reasons)
 }
 
 // tool returns the folder of an installed tool of tools/; the test is skipped

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -127,12 +128,14 @@ func TestIcons(t *testing.T) {
 func TestNothingIsWrong(t *testing.T) {
 	p := addon(t)
 	require.Equal(t, "TA-aiwatch", p.ID)
-	var made []packaging.File
-	for _, f := range p.Files {
-		if f.Path != "THIRD-PARTY-LICENSES" { // is there after the programs
-			made = append(made, f)
-		}
-	}
-	p.Files = made
+	p.Files = slices.DeleteFunc(p.Files, func(f packaging.File) bool {
+		return f.Path == "THIRD-PARTY-LICENSES" // is there after the programs
+	})
 	require.Empty(t, p.Problems())
+
+	q, err := packaging.App(root, app(t))
+	require.NoError(t, err)
+	require.Equal(t, "aiwatch", q.ID)
+	require.Equal(t, p.Version, q.Version)
+	require.Empty(t, q.Problems())
 }

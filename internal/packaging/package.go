@@ -28,13 +28,9 @@ func Build(ctx context.Context, root, dist string, app fs.FS) ([]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	packages := []*Package{addon}
-	if app != nil {
-		p, err := App(root, app)
-		if err != nil {
-			return nil, err
-		}
-		packages = append(packages, p)
+	searches, err := App(root, app)
+	if err != nil {
+		return nil, err
 	}
 	var programs []string
 	for _, platform := range Platforms {
@@ -56,7 +52,7 @@ func Build(ctx context.Context, root, dist string, app fs.FS) ([]string, error) 
 		return nil, err
 	}
 	products := map[string][]byte{}
-	for _, p := range packages {
+	for _, p := range []*Package{addon, searches} {
 		if problems := p.Problems(); len(problems) > 0 {
 			return nil, fmt.Errorf("package %s:\n  %s", p.ID, strings.Join(problems, "\n  "))
 		}

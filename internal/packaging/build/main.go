@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"aiwatch/internal/detection"
 	"aiwatch/internal/packaging"
 )
 
@@ -19,7 +20,11 @@ func main() {
 	if len(os.Args) > 1 {
 		dist = os.Args[1]
 	}
-	names, err := packaging.Build(context.Background(), ".", dist, nil)
+	app, err := detection.FS()
+	if err != nil {
+		log.Fatal("make the app: ", err)
+	}
+	names, err := packaging.Build(context.Background(), ".", dist, app)
 	if err != nil {
 		log.Fatal("package: ", err)
 	}
