@@ -233,3 +233,13 @@ func (s *Server) grant2(c *call, field string, give bool) (object, error) {
 	}
 	return nil, nil
 }
+
+// Welcome makes a user that the server does not have yet, for plays in which
+// somebody calls whose account nobody told of.
+func (s *Server) Welcome(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opt.BasicAuth && s.users[name] == nil {
+		s.newUser(name, false)
+	}
+}

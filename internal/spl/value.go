@@ -33,6 +33,9 @@ type Value struct {
 
 var null Value
 
+// Text is a value that is a text.
+func Text(s string) Value { return dataText(s) }
+
 func text(s string) Value     { return Value{kind: kindText, str: s} }
 func dataText(s string) Value { return Value{kind: kindText, str: s, data: true} }
 func number(f float64) Value {

@@ -1,0 +1,275 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"aiwatch/internal/conf"
+)
+
+// Options are how a scenario is played.
+type Options struct {
+	// Dir is where sources and state are kept while it is played; empty is a
+	// folder that is removed afterwards.
+	Dir string
+	// Version stands in health events.
+	Version string
+	// Eager does every poll, also of a source in which nothing changed.
+	Eager bool
+	Log   *slog.Logger // nil: discarded
+}
+
+// A Recording is what collectors made of a scenario: each event as it would be
+// delivered, in the order of its index time.
+type Recording struct {
+	Scenario *Scenario
+	// Steps are deliveries and deletions in their order.
+	Steps []Step
+	// Warnings are acts that had no effect, such as a call that was refused.
+	Warnings []string
+	Took     time.Duration
+}
+
+// A Step is one event that is delivered, or one deletion.
+type Step struct {
+	// At is the index time.
+	At time.Time
+	// Event is the envelope with its indextime, or empty.
+	Event []byte
+	// Delete is the search whose events are removed.
+	Delete string
+
+	act *act
+}
+
+// Play plays the scenario's acts through the collectors. Its error is a Problem
+// where an act is at fault.
+func Play(ctx context.Context, s *Scenario, o Options) (rec *Recording, err error) {
+	began := time.Now()
+	dir := o.Dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "aiwatch-scenario-"); err != nil {
+			return nil, fmt.Errorf("make a folder for the play: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	p := &play{scenario: s, options: o, clock: newClock(s.Start), rec: &Recording{Scenario: s}}
+	defer func() { err = errors.Join(err, p.close(ctx)) }()
+	if err := p.open(ctx, dir); err != nil {
+		return nil, err
+	}
+	if err := p.run(ctx); err != nil {
+		return nil, err
+	}
+	p.rec.Took = time.Since(began)
+	return p.rec, nil
+}
+
+// play is one play of a scenario.
+type play struct {
+	scenario *Scenario
+	options  Options
+	clock    *clock
+	world    *world
+	station  *station
+	rec      *Recording
+}
+
+func (p *play) open(ctx context.Context, dir string) (err error) {
+	// The configuration names where the sources are, and the sources must know
+	// whom the operator lets read them: it is read twice.
+	grants, admins, err := p.scenario.accounts()
+	if err != nil {
+		return err
+	}
+	if p.world, err = newWorld(p.scenario, filepath.Join(dir, "sources"), p.clock.Now, admins, grants); err != nil {
+		return err
+	}
+	p.world.warn = func(a *act, format string, args ...any) {
+		if len(p.rec.Warnings) < maxProblems {
+			p.rec.Warnings = append(p.rec.Warnings, Problem{a.file, a.number, fmt.Sprintf(format, args...)}.Error())
+		}
+	}
+	config, err := p.scenario.configuration(filepath.Join(dir, "conf"), p.world.variables())
+	if err != nil {
+		return err
+	}
+	p.station = newStation(p.clock, config, p.world, filepath.Join(dir, "state"), p.scenario.Name, p.options.Log, p.delivered)
+	p.station.version, p.station.lazy = p.options.Version, !p.options.Eager
+	return p.world.prepare(ctx)
+}
+
+func (p *play) close(ctx context.Context) (err error) {
+	if p.station != nil {
+		err = p.station.stop(context.WithoutCancel(ctx))
+	}
+	if p.world != nil {
+		err = errors.Join(err, p.world.close())
+	}
+	return err
+}
+
+// run does the acts and lets the collectors read, by the one clock. At one
+// moment acts come first.
+func (p *play) run(ctx context.Context) error {
+	next, done, err := p.scenario.merged()
+	defer done()
+	if err != nil {
+		return err
+	}
+	a, err := next()
+	if err != nil {
+		return err
+	}
+	for ; a != nil && a.at.Before(p.scenario.Start); a, err = next() {
+		if err != nil {
+			return err
+		}
+		if a.kind == kindCollector || a.kind == kindIndex {
+			return Problem{a.file, a.number, "before the scenario's start there is neither collector nor index"}
+		}
+		p.clock.set(a.at)
+		if err := p.world.do(ctx, a); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	p.clock.set(p.scenario.Start)
+	if err := p.station.start(ctx); err != nil {
+		return err
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		wake, sleeping := p.clock.next()
+		switch {
+		case a != nil && (!sleeping || !a.at.After(wake)):
+			p.clock.set(a.at)
+			if err := p.do(ctx, a); err != nil {
+				return err
+			}
+			if a, err = next(); err != nil {
+				return err
+			}
+		case sleeping && !wake.After(p.scenario.End):
+			p.clock.wake()
+		default:
+			p.clock.set(p.scenario.End)
+			// What comes at once comes in the order in which it was committed.
+			slices.SortStableFunc(p.rec.Steps, func(a, b Step) int { return a.At.Compare(b.At) })
+			return nil
+		}
+	}
+}
+
+func (p *play) do(ctx context.Context, a *act) error {
+	switch a.kind {
+	case kindCollector:
+		return p.station.do(ctx, a)
+	case kindIndex:
+		search, err := p.world.fill(a, a.line)
+		if err != nil {
+			return err
+		}
+		p.rec.Steps = append(p.rec.Steps, Step{At: a.at, Delete: search, act: a})
+		return nil
+	}
+	return p.world.do(ctx, a)
+}
+
+// delivered takes an event as it is indexed.
+func (p *play) delivered(at time.Time, envelope []byte) {
+	line := make([]byte, 0, len(envelope)+32)
+	line = append(line, envelope[:len(envelope)-1]...)
+	line = append(line, `,"indextime":`...)
+	line = strconv.AppendFloat(line, float64(at.UnixMilli())/1000, 'f', -1, 64)
+	p.rec.Steps = append(p.rec.Steps, Step{At: at, Event: append(line, '}')})
+}
+
+// configuration writes what the operator wrote, with the places of this play in
+// it, and reads it as the program does.
+func (s *Scenario) configuration(dir string, values map[string]string) (*conf.Config, error) {
+	local := filepath.Join(dir, "local")
+	if err := os.MkdirAll(local, 0o700); err != nil {
+		return nil, fmt.Errorf("write the configuration: %w", err)
+	}
+	for _, name := range []string{conf.InputsFile, conf.AIWatchFile} {
+		text, err := os.ReadFile(s.file(name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the configuration: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(local, name), []byte(fill(string(text), values)), 0o600); err != nil {
+			return nil, fmt.Errorf("write the configuration: %w", err)
+		}
+	}
+	// The stand-in believes everybody: a secret that is not set here is no mistake.
+	config, err := conf.Load(dir, conf.WithEnv(func(name string) string {
+		if value := os.Getenv(name); value != "" {
+			return value
+		}
+		return "secret"
+	}))
+	var found conf.Problems
+	if errors.As(err, &found) {
+		var ps Problems
+		for _, f := range found {
+			where := ""
+			if f.Stanza != "" {
+				where = "[" + f.Stanza + "] "
+			}
+			if f.Key != "" {
+				where += f.Key + ": "
+			}
+			ps.add(s.shown(filepath.Base(f.File)), f.Line, "%s%s; %s", where, f.What, f.Fix)
+		}
+		return nil, ps
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(config.Inputs()) == 0 {
+		return nil, Problems{{File: s.shown(conf.InputsFile), What: "no input is enabled"}}
+	}
+	return config, nil
+}
+
+// accounts tells whether the MLflow server of the scenario has accounts, and
+// under which names the operator reads it.
+func (s *Scenario) accounts() (grants bool, admins []string, err error) {
+	dir, err := os.MkdirTemp("", "aiwatch-scenario-")
+	if err != nil {
+		return false, nil, fmt.Errorf("make a folder for the play: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	config, err := s.configuration(dir, map[string]string{
+		"S3": "/s3", "MLFLOW": "http://127.0.0.1:5000", "GIT": "/git", "SCENARIO": s.Dir,
+		"ACCESS_LOG": "/access.log", "FORGE_LOG": "/forge.log", "HOOK_LOG": "/hook.log",
+	})
+	if err != nil {
+		return false, nil, err
+	}
+	grants = s.uses.grants
+	for _, in := range config.Inputs() {
+		if in.Kind() == "aiwatch_mlflow" && in.String("username") != "" {
+			grants = true
+			admins = append(admins, in.String("username"))
+		}
+	}
+	return grants, admins, nil
+}

@@ -1,0 +1,65 @@
+package scenario
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+// A Run is what it takes to run scenarios from their folders to their verdicts.
+type Run struct {
+	App     fs.FS
+	Options Options
+	// Findings gets each finding and each verdict as a line of JSON.
+	Findings io.Writer
+	// Events gets what the collectors made, an envelope a line; nil keeps none.
+	Events io.Writer
+	// Warn is told what an author should know; nil tells nobody.
+	Warn func(text string)
+}
+
+// Do runs one scenario.
+func (r *Run) Do(ctx context.Context, s *Scenario) (*Verdict, error) {
+	searches, err := Searches(r.App)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := Play(ctx, s, r.Options)
+	if err != nil {
+		return nil, err
+	}
+	if r.Events != nil {
+		for _, step := range rec.Steps {
+			if step.Event == nil {
+				continue
+			}
+			if _, err := r.Events.Write(append(step.Event, '\n')); err != nil {
+				return nil, fmt.Errorf("write events: %w", err)
+			}
+		}
+	}
+	report, err := Schedule(ctx, rec, r.App, searches, ScheduleOptions{})
+	if err != nil {
+		return nil, err
+	}
+	if r.Warn != nil {
+		for _, w := range append(rec.Warnings, report.Warnings...) {
+			r.Warn(w)
+		}
+	}
+	verdict := s.Judge(report.Findings)
+	verdict.Events, verdict.Took = report.Events, rec.Took+report.Took
+	out := json.NewEncoder(r.Findings)
+	out.SetEscapeHTML(false)
+	for _, f := range report.Findings {
+		if err := out.Encode(f); err != nil {
+			return nil, fmt.Errorf("write findings: %w", err)
+		}
+	}
+	if err := out.Encode(verdict); err != nil {
+		return nil, fmt.Errorf("write findings: %w", err)
+	}
+	return verdict, nil
+}

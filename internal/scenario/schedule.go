@@ -1,0 +1,410 @@
+package scenario
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"aiwatch/internal/conf"
+	"aiwatch/internal/spl"
+)
+
+// A Finding is one alert.
+type Finding struct {
+	Scenario  string
+	Detection int
+	Name      string    // the detection's title
+	Search    string    // the saved search that found it
+	Time      time.Time // when the alert was raised
+	User      []string
+	Asset     []string
+	Score     string
+	Message   string
+	Row       json.RawMessage // the result row
+}
+
+// MarshalJSON writes the finding as one line of the report.
+func (f Finding) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Scenario  string          `json:"scenario"`
+		Detection int             `json:"detection"`
+		Name      string          `json:"name"`
+		Time      string          `json:"time"`
+		User      any             `json:"user"`
+		Asset     any             `json:"asset"`
+		Score     any             `json:"score"`
+		Message   string          `json:"message"`
+		Row       json.RawMessage `json:"row"`
+	}{f.Scenario, f.Detection, f.Name, f.Time.UTC().Format(time.RFC3339), single(f.User), single(f.Asset), numeric(f.Score), f.Message, f.Row})
+}
+
+// single is a value as a report shows it: several stay a list.
+func single(values []string) any {
+	if len(values) > 1 {
+		return values
+	}
+	return strings.Join(values, "")
+}
+
+func numeric(text string) any {
+	if n, err := strconv.ParseFloat(text, 64); err == nil {
+		return n
+	}
+	return text
+}
+
+// ScheduleOptions are how searches are run over a recording.
+type ScheduleOptions struct {
+	// Zone is the time zone of the searches' owner; nil is UTC.
+	Zone *time.Location
+	// Every runs every search at each of its times, also where the outcome is
+	// known to be the same.
+	Every bool
+}
+
+// A Report is what the searches found.
+type Report struct {
+	Findings []Finding
+	// Events counts what was indexed, by sourcetype.
+	Events map[string]int
+	// Runs counts the runs of searches, Skipped those of them whose outcome was
+	// known.
+	Runs, Skipped int
+	// Warnings are what the evaluator warned of, each once.
+	Warnings []string
+	Took     time.Duration
+}
+
+// App is the app as the scenario has it: its lookups and macros over the app's.
+func (s *Scenario) App(app fs.FS) fs.FS { return tuned{app: app, own: os.DirFS(s.Dir)} }
+
+// tuned is an app under a scenario's lookups and local/macros.conf.
+type tuned struct{ app, own fs.FS }
+
+// Open opens a file of the scenario where it may replace the app's.
+func (t tuned) Open(name string) (fs.File, error) {
+	if name == "local/macros.conf" || filepath.Dir(name) == "lookups" {
+		if f, err := t.own.Open(name); err == nil {
+			return f, nil
+		}
+	}
+	return t.app.Open(name)
+}
+
+// Schedule runs searches over a recording, from its scenario's start to its
+// end: each at its cron times over its own window, with its throttling, its
+// summary events and what it writes to lookups.
+func Schedule(ctx context.Context, rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions) (*Report, error) {
+	began := time.Now()
+	if o.Zone == nil {
+		o.Zone = time.UTC
+	}
+	r, err := newRounds(rec, app, searches, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.run(ctx); err != nil {
+		return nil, err
+	}
+	r.report.Took = time.Since(began)
+	return r.report, nil
+}
+
+// rounds is one run of a schedule.
+type rounds struct {
+	rec     *Recording
+	engine  *spl.Engine
+	options ScheduleOptions
+	jobs    []*job
+	steps   []Step // not yet indexed
+	report  *Report
+	warned  map[string]bool
+	now     time.Time
+}
+
+// A job is a search with what its runs leave behind.
+type job struct {
+	*Search
+	next    time.Time
+	alerted map[string]time.Time // throttled until
+}
+
+func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions) (*rounds, error) {
+	if err := rec.Scenario.localMacros(); err != nil {
+		return nil, err
+	}
+	engine, err := newEngine(rec.Scenario.App(app), o.Zone)
+	if err != nil {
+		return nil, err
+	}
+	if err := rec.Scenario.ownLookups(engine); err != nil {
+		return nil, err
+	}
+	r := &rounds{rec: rec, engine: engine, options: o, steps: rec.Steps, report: &Report{Events: map[string]int{}}, warned: map[string]bool{}}
+	engine.Collect = func(index string, fields []string, rows []spl.Row) error {
+		return engine.Store.AddSummary(index, fields, rows, r.now)
+	}
+	for _, s := range searches {
+		if _, err := engine.Parse(s.SPL, rec.Scenario.Start); err != nil {
+			return nil, fmt.Errorf("search %q: %w", s.Name, err)
+		}
+		j := &job{Search: s, alerted: map[string]time.Time{}}
+		// Cron times count in the owner's time zone.
+		if j.next, err = s.due(rec.Scenario.Start.In(o.Zone)); err != nil {
+			return nil, err
+		}
+		r.jobs = append(r.jobs, j)
+	}
+	return r, nil
+}
+
+// ownLookups puts the scenario's lookups in the place of the app's.
+func (s *Scenario) ownLookups(engine *spl.Engine) error {
+	paths, err := filepath.Glob(filepath.Join(escapeGlob(s.Dir), "lookups", "*.csv"))
+	if err != nil {
+		return fmt.Errorf("list the lookups: %w", err)
+	}
+	var ps Problems
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("read a lookup: %w", err)
+		}
+		t, err := spl.ReadTable(bytes.NewReader(text))
+		if err != nil {
+			ps.add(s.shown(filepath.Join("lookups", filepath.Base(path))), 0, "%s", err)
+			continue
+		}
+		engine.Lookups.Set(filepath.Base(path), t)
+	}
+	return ps.orNil()
+}
+
+func (r *rounds) run(ctx context.Context) error {
+	end := r.rec.Scenario.End
+	for {
+		var first time.Time
+		for _, j := range r.jobs {
+			if first.IsZero() || j.next.Before(first) {
+				first = j.next
+			}
+		}
+		if len(r.jobs) == 0 || first.After(end) {
+			return r.index(ctx, end.Add(deliveryTime))
+		}
+		if err := r.index(ctx, first); err != nil {
+			return err
+		}
+		r.now = first
+		for _, j := range r.jobs {
+			if !j.next.Equal(first) {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := r.do(ctx, j); err != nil {
+				return fmt.Errorf("search %q at %s: %w", j.Name, first.Format(time.RFC3339), err)
+			}
+			var err error
+			if j.next, err = j.due(first); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// index takes what was delivered by now, and deletes what was deleted.
+func (r *rounds) index(ctx context.Context, now time.Time) error {
+	for len(r.steps) > 0 && !r.steps[0].At.After(now) {
+		s := r.steps[0]
+		r.steps = r.steps[1:]
+		if s.Event != nil {
+			if err := r.engine.Store.Add(s.Event); err != nil {
+				return fmt.Errorf("index an event: %w", err)
+			}
+			r.report.Events[sourcetype(s.Event)]++
+			continue
+		}
+		search := regexp.MustCompile(`\|\s*delete\s*$`).ReplaceAllString(s.Delete, "")
+		if _, err := r.engine.Delete(ctx, search, spl.Params{Now: s.At}); err != nil {
+			return Problem{s.act.file, s.act.number, fmt.Sprintf("delete: %s", err)}
+		}
+	}
+	return nil
+}
+
+var sourcetypeOf = regexp.MustCompile(`^.{0,4096}?"sourcetype":"([^"]+)"`)
+
+func sourcetype(envelope []byte) string {
+	if m := sourcetypeOf.FindSubmatch(envelope); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
+
+// do runs a search once.
+func (r *rounds) do(ctx context.Context, j *job) error {
+	r.report.Runs++
+	res, err := r.engine.Run(ctx, j.SPL, spl.Params{Now: r.now, Earliest: j.Earliest, Latest: j.Latest})
+	if err != nil {
+		return err
+	}
+	for _, w := range res.Warnings {
+		if text := j.Name + ": " + w; !r.warned[text] {
+			r.warned[text] = true
+			r.report.Warnings = append(r.report.Warnings, text)
+		}
+	}
+	return r.alert(j, res)
+}
+
+// alert makes findings of a run's rows, but for those that are throttled.
+func (r *rounds) alert(j *job, res *spl.Result) error {
+	if !j.alerts(len(res.Rows)) {
+		return nil
+	}
+	var kept []spl.Row
+	for _, row := range res.Rows {
+		if j.SuppressPeriod > 0 {
+			key := j.throttle(res, row)
+			if until, ok := j.alerted[key]; ok && r.now.Before(until) {
+				continue
+			}
+			j.alerted[key] = r.now.Add(j.SuppressPeriod)
+		}
+		kept = append(kept, row)
+		if f, ok := r.finding(j, res, row); ok {
+			r.report.Findings = append(r.report.Findings, f)
+		}
+	}
+	if j.Index == "" || j.Apart || len(kept) == 0 {
+		return nil
+	}
+	fields, rows := j.summary(res, kept)
+	return r.engine.Store.AddSummary(j.Index, fields, rows, r.now)
+}
+
+func (j *job) alerts(rows int) bool {
+	switch j.Relation {
+	case "greater than":
+		return rows > j.Quantity
+	case "less than":
+		return rows < j.Quantity
+	case "equal to":
+		return rows == j.Quantity
+	case "not equal to":
+		return rows != j.Quantity
+	}
+	return rows > 0
+}
+
+// throttle is the values by which a row is throttled.
+func (j *job) throttle(res *spl.Result, row spl.Row) string {
+	var b strings.Builder
+	for _, f := range j.SuppressFields {
+		b.WriteString(strconv.Quote(res.Get(row, f).String()))
+	}
+	return b.String()
+}
+
+// summary is rows as summary indexing writes them: with the search's name, and
+// with the inline fields.
+func (j *job) summary(res *spl.Result, rows []spl.Row) ([]string, []spl.Row) {
+	fields := slices.Clone(res.Fields)
+	extra := map[string]string{"source": j.Name, "sourcetype": "stash", "search_name": j.Name}
+	for k, v := range j.Inline {
+		extra[k] = v
+	}
+	names := make([]string, 0, len(extra))
+	for k := range extra {
+		if !slices.Contains(fields, k) {
+			names = append(names, k)
+		}
+	}
+	slices.Sort(names)
+	fields = append(fields, names...)
+	out := make([]spl.Row, len(rows))
+	for i, row := range rows {
+		full := make(spl.Row, len(res.Fields), len(fields))
+		copy(full, row)
+		for _, k := range names {
+			full = append(full, spl.Text(extra[k]))
+		}
+		out[i] = full
+	}
+	return fields, out
+}
+
+// finding is a row of a detection; searches whose rows have no detection find
+// nothing that counts.
+func (r *rounds) finding(j *job, res *spl.Result, row spl.Row) (Finding, bool) {
+	get := func(field string) string {
+		if v := res.Get(row, field); !v.IsNull() {
+			return v.String()
+		}
+		return j.Inline[field]
+	}
+	number, err := strconv.Atoi(get("detection"))
+	if err != nil {
+		return Finding{}, false
+	}
+	f := Finding{
+		Scenario: r.rec.Scenario.Name, Detection: number, Search: j.Name, Time: r.now,
+		User: res.Get(row, "user").Strings(), Asset: res.Get(row, "asset_id").Strings(), Score: get("score"),
+		Name: get("title"), Message: get("message"),
+		Row: res.AppendJSON(nil, row),
+	}
+	// Tokens are what the search's author wrote; in a row they are a name.
+	if f.Name == "" {
+		f.Name = tokens(either(j.Title, j.Name), get)
+	}
+	if f.Message == "" {
+		f.Message = tokens(j.Message, get)
+	}
+	return f, true
+}
+
+var messageToken = regexp.MustCompile(`\$(?:result\.)?([A-Za-z_][A-Za-z0-9_.]*)\$`)
+
+// tokens fills $result.field$ and $field$; a field without a value leaves
+// nothing, as it does in Splunk.
+func tokens(text string, get func(string) string) string {
+	if !strings.Contains(text, "$") {
+		return text
+	}
+	return messageToken.ReplaceAllStringFunc(text, func(t string) string {
+		return get(messageToken.FindStringSubmatch(t)[1])
+	})
+}
+
+// localMacros checks the scenario's own macros.
+func (s *Scenario) localMacros() error {
+	text, err := os.ReadFile(s.file("local/macros.conf"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the scenario's macros: %w", err)
+	}
+	_, err = conf.Parse("macros.conf", bytes.NewReader(text))
+	var found conf.Problems
+	if !errors.As(err, &found) {
+		return err
+	}
+	var ps Problems
+	for _, f := range found {
+		ps.add(s.shown("local/macros.conf"), f.Line, "%s; %s", f.What, f.Fix)
+	}
+	return ps
+}
