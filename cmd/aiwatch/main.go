@@ -85,6 +85,7 @@ func (p *program) commands() []*cli.Command {
 		p.queueCommand(),
 		p.deadletterCommand(),
 		p.splCommand(),
+		p.scenarioCommand(),
 		p.receiveCommand(),
 		p.demoCommand(),
 		p.inspectCommand(),

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"aiwatch/internal/conf"
+	"aiwatch/internal/detection"
 	"aiwatch/internal/spl"
 )
 
@@ -85,15 +86,15 @@ type Report struct {
 	Took     time.Duration
 }
 
-// App is the app as the scenario has it: its lookups and macros over the app's.
+// App is the app under the scenario's own macros.
 func (s *Scenario) App(app fs.FS) fs.FS { return tuned{app: app, own: os.DirFS(s.Dir)} }
 
-// tuned is an app under a scenario's lookups and local/macros.conf.
+// tuned is an app under a scenario's local/macros.conf.
 type tuned struct{ app, own fs.FS }
 
 // Open opens a file of the scenario where it may replace the app's.
 func (t tuned) Open(name string) (fs.File, error) {
-	if name == "local/macros.conf" || filepath.Dir(name) == "lookups" {
+	if name == "local/macros.conf" {
 		if f, err := t.own.Open(name); err == nil {
 			return f, nil
 		}
@@ -143,7 +144,7 @@ func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions)
 	if err := rec.Scenario.localMacros(); err != nil {
 		return nil, err
 	}
-	engine, err := newEngine(rec.Scenario.App(app), o.Zone)
+	engine, err := detection.Engine(rec.Scenario.App(app), o.Zone)
 	if err != nil {
 		return nil, err
 	}
@@ -244,13 +245,11 @@ func (r *rounds) index(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-var sourcetypeOf = regexp.MustCompile(`^.{0,4096}?"sourcetype":"([^"]+)"`)
-
+// sourcetype is that of an envelope as collectors write it.
 func sourcetype(envelope []byte) string {
-	if m := sourcetypeOf.FindSubmatch(envelope); m != nil {
-		return string(m[1])
-	}
-	return ""
+	_, rest, _ := bytes.Cut(envelope, []byte(`"sourcetype":"`))
+	name, _, _ := bytes.Cut(rest, []byte(`"`))
+	return string(name)
 }
 
 // do runs a search once.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/adhocore/gronx"
 
-	"aiwatch/internal/addon"
 	"aiwatch/internal/conf"
 	"aiwatch/internal/spl"
 )
@@ -157,26 +156,4 @@ func (s *Search) due(t time.Time) (time.Time, error) {
 		return next, fmt.Errorf("%s: cron_schedule = %s: %w", s.Name, s.Cron, err)
 	}
 	return next, nil
-}
-
-// newEngine makes the evaluator for an app, with the add-on's search-time
-// fields, over an empty store.
-func newEngine(app fs.FS, zone *time.Location) (*spl.Engine, error) {
-	var made bytes.Buffer
-	if err := addon.WriteProps(&made); err != nil {
-		return nil, err
-	}
-	parsed, err := conf.Parse("props.conf", &made)
-	if err != nil {
-		return nil, err
-	}
-	props, err := spl.NewProps(spl.ConfOf(parsed), zone)
-	if err != nil {
-		return nil, fmt.Errorf("read the add-on's props: %w", err)
-	}
-	e := &spl.Engine{Store: spl.NewStore(props), Lookups: spl.NewLookups(), Location: zone}
-	if err := e.LoadApp(app); err != nil {
-		return nil, fmt.Errorf("read the app: %w", err)
-	}
-	return e, nil
 }
