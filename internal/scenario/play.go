@@ -120,7 +120,9 @@ func (p *play) close(ctx context.Context) (err error) {
 }
 
 // run does the acts and lets the collectors read, by the one clock. At one
-// moment acts come first.
+// moment the collectors come first: authors write round times, at which polls
+// fall too, and what belongs to an act, such as its line in the access log,
+// often comes a second later.
 func (p *play) run(ctx context.Context) error {
 	next, done, err := p.scenario.merged()
 	defer done()
@@ -156,7 +158,7 @@ func (p *play) run(ctx context.Context) error {
 		}
 		wake, sleeping := p.clock.next()
 		switch {
-		case a != nil && (!sleeping || !a.at.After(wake)):
+		case a != nil && (!sleeping || a.at.Before(wake)):
 			p.clock.set(a.at)
 			if err := p.do(ctx, a); err != nil {
 				return err
