@@ -106,6 +106,7 @@ func (p *play) open(ctx context.Context, dir string) (err error) {
 	}
 	p.station = newStation(p.clock, config, p.world, filepath.Join(dir, "state"), p.scenario.Name, p.options.Log, p.delivered)
 	p.station.version, p.station.lazy = p.options.Version, !p.options.Eager
+	p.world.changes = p.station.changes
 	return p.world.prepare(ctx)
 }
 

@@ -33,3 +33,23 @@ func TestEverythingIsPlayedAndFound(t *testing.T) {
 	require.Len(t, warnings, 1)
 	require.Contains(t, warnings[0], "everything/acts.ndjson:12: DELETE /api/2.0/mlflow/registered-models/delete-tag is refused with 404")
 }
+
+// TestPollsThatArePutOffChangeNothing plays a scenario with every poll and
+// without those of a source in which nothing changed.
+func TestPollsThatArePutOffChangeNothing(t *testing.T) {
+	s := everything(t)
+	recordings := map[bool][]string{}
+	for _, eager := range []bool{true, false} {
+		dir := t.TempDir()
+		rec, err := Play(t.Context(), s, Options{Dir: dir, Eager: eager})
+		require.NoError(t, err)
+		for _, step := range rec.Steps {
+			line := strings.ReplaceAll(string(step.Event), dir, "DIR") + step.Delete
+			recordings[eager] = append(recordings[eager], step.At.Format("2006-01-02T15:04:05 ")+line)
+		}
+	}
+	require.Len(t, recordings[false], len(recordings[true]))
+	for i, want := range recordings[true] {
+		require.Equal(t, want, recordings[false][i])
+	}
+}

@@ -168,15 +168,25 @@ func (st *station) stop(ctx context.Context) error {
 }
 
 // catchUp does the polls that were put off.
-func (st *station) catchUp(ctx context.Context, sources ...string) error {
+func (st *station) catchUp(ctx context.Context) error {
 	if !st.running {
 		return nil
 	}
 	var errs []error
 	for _, in := range st.inputs {
-		if len(sources) == 0 || in.lazy.reads(sources...) {
-			errs = append(errs, in.lazy.catchUp(ctx))
-		}
+		errs = append(errs, in.lazy.catchUp(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// changes tells the inputs that a source is about to change.
+func (st *station) changes(ctx context.Context, source, line string) error {
+	if !st.running {
+		return nil
+	}
+	var errs []error
+	for _, in := range st.inputs {
+		errs = append(errs, in.lazy.changes(ctx, source, line))
 	}
 	return errors.Join(errs...)
 }

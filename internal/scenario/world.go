@@ -41,22 +41,24 @@ type world struct {
 	deliver delivery
 	trails  int
 
-	// changed is told which sources an act changed.
-	changed func(what string)
+	// changes is told that a source is about to change, and by which line of a
+	// log.
+	changes func(ctx context.Context, source, line string) error
 }
 
-// What of the world can change, for polls that are put off.
+// What of the world can change, for polls that are put off: the same words as
+// the acts that change it.
 const (
-	sourceS3     = "s3"
-	sourceMLflow = "mlflow"
-	sourceGit    = "git"
-	sourceAccess = "access"
-	sourceForge  = "forge"
-	sourceHook   = "hook"
+	sourceS3     = kindS3
+	sourceMLflow = kindMLflow
+	sourceGit    = kindGit
+	sourceAccess = kindAccess
+	sourceForge  = kindForge
+	sourceHook   = kindHook
 )
 
 func newWorld(s *Scenario, dir string, now func() time.Time, admins []string, grants bool) (*world, error) {
-	w := &world{scenario: s, dir: dir, now: now, saved: map[string]string{}, logs: map[string]*os.File{}, changed: func(string) {}}
+	w := &world{scenario: s, dir: dir, now: now, saved: map[string]string{}, logs: map[string]*os.File{}, changes: func(context.Context, string, string) error { return nil }}
 	for _, sub := range []string{"s3", "git", "logs", "home"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("make the sources: %w", err)
@@ -171,20 +173,26 @@ func (w *world) do(ctx context.Context, a *act) error {
 		w.deliver.add(record{at: a.at.Add(a.delay), line: line, trail: a.kind == kindCloudTrail})
 		return nil
 	case kindMLflow:
-		w.changed(sourceMLflow)
+		if err := w.changes(ctx, sourceMLflow, ""); err != nil {
+			return err
+		}
 		if a.call.Put != nil {
 			return w.put(a)
 		}
 		return w.call(ctx, a)
 	case kindGit:
-		w.changed(sourceGit)
+		if err := w.changes(ctx, sourceGit, ""); err != nil {
+			return err
+		}
 		return w.push(ctx, a)
 	default:
 		line, err := w.fill(a, a.line)
 		if err != nil {
 			return err
 		}
-		w.changed(map[string]string{kindAccess: sourceAccess, kindForge: sourceForge, kindHook: sourceHook}[a.kind])
+		if err := w.changes(ctx, a.kind, line); err != nil {
+			return err
+		}
 		if _, err := w.logs[a.kind].WriteString(line + "\n"); err != nil {
 			return fmt.Errorf("write the %s log: %w", a.kind, err)
 		}
@@ -261,7 +269,7 @@ func (d *delivery) due() (time.Time, bool) {
 // deliverUntil writes the log objects of what came by now: server access log
 // lines into the object of their hour of delivery, and CloudTrail records into
 // one file.
-func (w *world) deliverUntil(now time.Time) error {
+func (w *world) deliverUntil(ctx context.Context, now time.Time) error {
 	var hour time.Time
 	var lines bytes.Buffer
 	var last time.Time
@@ -272,7 +280,7 @@ func (w *world) deliverUntil(now time.Time) error {
 			return nil
 		}
 		defer lines.Reset()
-		return w.logObject(hour, last, lines.Bytes())
+		return w.logObject(ctx, hour, last, lines.Bytes())
 	}
 	for {
 		r, ok := w.deliver.next(now)
@@ -299,13 +307,15 @@ func (w *world) deliverUntil(now time.Time) error {
 	if len(trail) == 0 {
 		return nil
 	}
-	return w.trailObject(trailAt, trail)
+	return w.trailObject(ctx, trailAt, trail)
 }
 
 // logObject adds lines to the log object of an hour. S3 would write several;
 // one that grows is the same to who reads it.
-func (w *world) logObject(hour, last time.Time, lines []byte) error {
-	w.changed(sourceS3)
+func (w *world) logObject(ctx context.Context, hour, last time.Time, lines []byte) error {
+	if err := w.changes(ctx, sourceS3, ""); err != nil {
+		return err
+	}
 	path := filepath.Join(w.dir, "s3", hour.Format("2006-01-02-15-04-05")+"-"+fmt.Sprintf("%016X", uint64(hour.Unix())*0x9E3779B97F4A7C15))
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -318,8 +328,10 @@ func (w *world) logObject(hour, last time.Time, lines []byte) error {
 	return os.Chtimes(path, last, last)
 }
 
-func (w *world) trailObject(at time.Time, records []json.RawMessage) error {
-	w.changed(sourceS3)
+func (w *world) trailObject(ctx context.Context, at time.Time, records []json.RawMessage) error {
+	if err := w.changes(ctx, sourceS3, ""); err != nil {
+		return err
+	}
 	var first struct {
 		Account string `json:"recipientAccountId"`
 		Region  string `json:"awsRegion"`
