@@ -14,6 +14,7 @@ import (
 type aggregate struct {
 	pos     int
 	fn      string // canonical name
+	written string // as it is written, in lower case
 	percent float64
 	field   string // "" for count alone
 	arg     expr   // of fn(eval(...)), instead of a field
@@ -74,6 +75,12 @@ func (p *parser) aggregates(cmd string, stops ...string) ([]aggregate, error) {
 			return nil, p.src.refusal(a.pos, "%s: two aggregations are named %q: rename one with AS", cmd, a.as)
 		}
 		seen[a.as] = true
+		if call := a.written + "\x00" + a.field; a.field != "" {
+			if seen[call] {
+				return nil, p.src.refusal(a.pos, "%s: %s(%s) can't have two names: use eval for the second", cmd, a.written, a.field)
+			}
+			seen[call] = true
+		}
 	}
 	return list, nil
 }
@@ -95,7 +102,7 @@ func (p *parser) aggregate(cmd string) (aggregate, error) {
 	if !ok {
 		return aggregate{}, p.refuse(at, "%s: unknown aggregation %q%s", cmd, name, hint(name, append(sortedKeys(aggregations), "perc95", "p95")))
 	}
-	a := aggregate{pos: p.offset(at), fn: fn, percent: percent}
+	a := aggregate{pos: p.offset(at), fn: fn, written: strings.ToLower(name), percent: percent}
 	if p.peek() != '(' {
 		if fn != "count" {
 			return a, p.refuse(at, "%s: %s needs a field, like %s(field)", cmd, name, name)
@@ -150,13 +157,13 @@ func (p *parser) aggregate(cmd string) (aggregate, error) {
 }
 
 // byFields parses BY and its fields, if they come next.
-func (p *parser) byFields(cmd string) ([]string, error) {
+func (p *parser) byFields(cmd string, options ...string) ([]string, error) {
 	p.space()
 	at := p.pos
 	if !p.acceptWord("BY") {
 		return nil, nil
 	}
-	names, err := p.fields(cmd + ": BY")
+	names, err := p.fields(cmd+": BY", options...)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +202,7 @@ func (x *execution) compileAggregates(list []aggregate, sc *schema) ([]compiledA
 		ca := compiledAggregate{aggregate: a, time: sc.slot("_time")}
 		switch {
 		case a.arg != nil:
-			c := &compiler{sc, x.env}
+			c := &compiler{sc: sc, env: x.env}
 			fn, t, err := c.compile(a.arg)
 			if err != nil {
 				return nil, err
@@ -323,9 +330,9 @@ func (a *aggregate) accumulator(held *int) accumulator {
 	case "list":
 		return &valueList{held: held}
 	case "min":
-		return &extreme{sign: -1}
+		return &extreme{}
 	case "max":
-		return &extreme{sign: 1}
+		return &extreme{max: true}
 	case "perc":
 		return &percentile{p: a.percent, held: held}
 	case "mode":
@@ -394,32 +401,35 @@ func (l *valueList) add(v Value, _ float64) {
 }
 func (l *valueList) result() Value { return multi(slices.Clone(l.vs)) }
 
-// extreme is min or max: by size where every value is a number, otherwise
-// lexicographic (Search Reference, "Aggregate functions").
+// extreme is min or max: numbers by size, texts lexicographically, and in a mix
+// every number before every text (Search Reference, "Aggregate functions").
 type extreme struct {
-	sign             int
-	byNumber, byText Value
-	anyText          bool
+	best Value
+	num  float64 // of best, where it is a number
+	text bool    // best is none
+	max  bool
 }
 
 func (e *extreme) add(v Value, _ float64) {
-	f, ok := v.Float()
-	if !ok {
-		e.anyText = true
-	} else if b, _ := e.byNumber.Float(); e.byNumber.kind == kindNull || (f > b) == (e.sign > 0) && f != b {
-		e.byNumber = v
+	f, isNumber := v.Float()
+	better := false
+	switch {
+	case e.best.kind == kindNull:
+		better = true
+	case isNumber && e.text, !isNumber && !e.text:
+		better = e.max != isNumber
+	case isNumber:
+		better = e.max && f > e.num || !e.max && f < e.num
+	default:
+		c := strings.Compare(v.String(), e.best.String())
+		better = e.max && c > 0 || !e.max && c < 0
 	}
-	if e.byText.kind == kindNull || strings.Compare(v.String(), e.byText.String())*e.sign > 0 {
-		e.byText = v
+	if better {
+		e.best, e.num, e.text = v, f, !isNumber
 	}
 }
 
-func (e *extreme) result() Value {
-	if e.anyText {
-		return e.byText
-	}
-	return e.byNumber
-}
+func (e *extreme) result() Value { return e.best }
 
 // percentile is the value of rank floor(p/100*n) counted from 0, the method
 // that limits.conf calls nearest-rank and has as default. The documentation
@@ -444,7 +454,7 @@ func (p *percentile) result() Value {
 	}
 	sort.Float64s(p.vs)
 	rank := int(math.Floor(p.p / 100 * float64(len(p.vs))))
-	return number(p.vs[min(rank, len(p.vs)-1)])
+	return precise(p.vs[min(rank, len(p.vs)-1)])
 }
 
 // mode is the most frequent value; of several, which the documentation does
@@ -508,10 +518,13 @@ func (c *chosen) result() Value {
 }
 
 // moments are sums and what is made of them; what is no number is left out.
+// Sums are the plain ones of doubles, with the error that the documentation
+// shows: the average of a hundred times 3.99 is 3.9900000000000055 (Search
+// Reference, "Aggregate functions", avg).
 type moments struct {
 	fn        string
 	n         float64
-	sum, comp float64 // Kahan's summation
+	sum       float64
 	sumsq     float64
 	mean, m2  float64 // Welford's
 	low, high float64
@@ -523,10 +536,7 @@ func (m *moments) add(v Value, _ float64) {
 		return
 	}
 	m.n++
-	y := f - m.comp
-	t := m.sum + y
-	m.comp = (t - m.sum) - y
-	m.sum = t
+	m.sum += f
 	m.sumsq += f * f
 	d := f - m.mean
 	m.mean += d / m.n
@@ -546,21 +556,21 @@ func (m *moments) result() Value {
 	sample := max(m.n-1, 1) // one value varies by 0
 	switch m.fn {
 	case "sum":
-		return number(m.sum)
+		return precise(m.sum)
 	case "sumsq":
-		return number(m.sumsq)
+		return precise(m.sumsq)
 	case "avg":
-		return number(m.sum / m.n)
+		return precise(m.sum / m.n)
 	case "range":
-		return number(m.high - m.low)
+		return precise(m.high - m.low)
 	case "stdev":
-		return number(math.Sqrt(m.m2 / sample))
+		return precise(math.Sqrt(m.m2 / sample))
 	case "stdevp":
-		return number(math.Sqrt(m.m2 / m.n))
+		return precise(math.Sqrt(m.m2 / m.n))
 	case "var":
-		return number(m.m2 / sample)
+		return precise(m.m2 / sample)
 	default: // varp
-		return number(m.m2 / m.n)
+		return precise(m.m2 / m.n)
 	}
 }
 

@@ -114,7 +114,7 @@ var benchSearches = []string{
 	"`aiwatch_events` | stats count by sourcetype operation",
 	"`aiwatch_events` | chart count over sourcetype by user limit=5",
 	"`aiwatch_s3` | top limit=20 user_agent by user",
-	"`aiwatch_s3` | rare limit=10 asset_id",
+	"`aiwatch_s3` | rare limit=0 asset_id",
 	"`aiwatch_s3` | lookup networks cidr as src OUTPUT name as net | stats count by net",
 	"`aiwatch_s3` | lookup jewels asset_id OUTPUT owner env | where env=\"prod\" | stats dc(user) as users by asset_id",
 	"`aiwatch_events` user=* | stats min(_time) as first max(_time) as last by user asset_id | inputlookup append=t seen | stats min(first) as first max(last) as last by user asset_id | where last>relative_time(now(),\"-90d\") | outputlookup seen",

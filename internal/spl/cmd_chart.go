@@ -218,7 +218,8 @@ func (c *chartCommand) open(x *execution, in *flow) (*flow, error) {
 	// Each row goes to its cell; the series of a row are chosen afterwards.
 	cells := map[string]map[string]*chartCell{} // row key to column to cell
 	rowValue := map[string]Value{}
-	totals := map[string]float64{} // of a column: by which the limit ranks
+	totals := map[string]float64{}    // of a column: by which the limit ranks
+	frequency := map[string]float64{} // of a column, for several aggregations
 	held, made := 0, 0
 	var buf []byte
 	for _, r := range rows {
@@ -249,6 +250,7 @@ func (c *chartCommand) open(x *execution, in *flow) (*flow, error) {
 				rowValue[string(buf)] = k
 			}
 			for _, col := range columns {
+				frequency[col]++
 				cl, ok := row[col]
 				if !ok {
 					if made++; made > x.limits.Groups {
@@ -267,13 +269,18 @@ func (c *chartCommand) open(x *execution, in *flow) (*flow, error) {
 	if err := x.env.takeFailure(); err != nil {
 		return nil, err
 	}
+	if len(list) > 1 && columnSlot >= 0 && c.limit > 0 && len(frequency) > c.limit && !isTime {
+		return nil, x.refuse(c.pos, "chart: which columns limit=%d keeps of several aggregations is not documented: write limit=0", c.limit)
+	}
 	for _, row := range cells {
 		for col, cl := range row {
 			totals[col] += 0
-			for _, a := range cl.acc {
-				if f, ok := a.result().Float(); ok {
-					totals[col] += f
-				}
+			if len(list) > 1 {
+				totals[col] = frequency[col]
+				continue
+			}
+			if f, ok := cl.acc[0].result().Float(); ok {
+				totals[col] += f
 			}
 		}
 	}
@@ -335,8 +342,9 @@ func chooseSpan(lo, hi float64) span {
 	return span{n: 1, unit: 'M'}
 }
 
-// choose ranks the columns by the sum of their aggregations and keeps as many
-// as the limit says; NULL is not counted.
+// choose ranks the columns by the sum of their aggregation (of several
+// aggregations, by how often the value occurs) and keeps as many as the limit
+// says; NULL is not counted. Ties go by the name.
 func (c *chartCommand) choose(totals map[string]float64) (kept []string, others map[string]bool) {
 	names := sortedKeys(totals)
 	hasNull := false

@@ -61,7 +61,7 @@ func (x *execution) filterText(sub *subsearch) (string, error) {
 		}
 		return "( ( " + strings.Join(parts, " ) OR ( ") + " ) )", nil
 	}
-	return formatRows(f.sc, rows, defaultFormat), nil
+	return formatRows(f.sc, rows, defaultFormat, "OR"), nil
 }
 
 // format
@@ -70,7 +70,7 @@ var defaultFormat = [6]string{"(", "(", "AND", ")", "OR", ")"}
 
 // formatRows writes rows as a search: ( ( a="x" AND b="y" ) OR ( ... ) ). No
 // rows give NOT ( ). Internal fields are left out.
-func formatRows(sc *schema, rows []Row, f [6]string) string {
+func formatRows(sc *schema, rows []Row, f [6]string, mvsep string) string {
 	names := sortedFieldNames(sc)
 	var all []string
 	for _, r := range rows {
@@ -94,7 +94,7 @@ func formatRows(sc *schema, rows []Row, f [6]string) string {
 			if len(alternatives) == 1 {
 				one = append(one, alternatives[0])
 			} else {
-				one = append(one, "( "+strings.Join(alternatives, " OR ")+" )")
+				one = append(one, "( "+strings.Join(alternatives, " "+mvsep+" ")+" )")
 			}
 		}
 		if len(one) > 0 {
@@ -114,13 +114,30 @@ func quote(s string) string {
 type formatCommand struct {
 	place
 	parts      [6]string
+	mvsep      string // between the values of one field
 	maxResults int
 	empty      string
 }
 
 func parseFormat(p *parser, at place) (command, error) {
-	c := &formatCommand{place: at, parts: defaultFormat, empty: "NOT ( )"}
-	for !p.done() && p.peek() != '"' {
+	c := &formatCommand{place: at, parts: defaultFormat, mvsep: "OR", empty: "NOT ( )"}
+	rows := false
+	for !p.done() {
+		if p.peek() == '"' && !rows {
+			rows = true
+			for i := range c.parts {
+				p.space()
+				if p.peek() != '"' {
+					return nil, p.refuse(p.pos, "format takes six texts in quotes, or none: \"(\" \"(\" \"AND\" \")\" \"OR\" \")\"")
+				}
+				s, err := p.quoted()
+				if err != nil {
+					return nil, err
+				}
+				c.parts[i] = s
+			}
+			continue
+		}
 		o, ok, err := p.option()
 		if err != nil {
 			return nil, err
@@ -133,24 +150,13 @@ func parseFormat(p *parser, at place) (command, error) {
 			c.maxResults, err = p.intOption("format", o, 0)
 		case "emptystr":
 			c.empty = o.value
+		case "mvsep":
+			c.mvsep = o.value
 		default:
-			err = p.unknownOption("format", o, "maxresults", "emptystr")
+			err = p.unknownOption("format", o, "mvsep", "maxresults", "emptystr")
 		}
 		if err != nil {
 			return nil, err
-		}
-	}
-	if !p.done() {
-		for i := range c.parts {
-			p.space()
-			if p.peek() != '"' {
-				return nil, p.refuse(p.pos, "format takes six texts in quotes, or none: \"(\" \"(\" \"AND\" \")\" \"OR\" \")\"")
-			}
-			s, err := p.quoted()
-			if err != nil {
-				return nil, err
-			}
-			c.parts[i] = s
 		}
 	}
 	return c, nil
@@ -166,7 +172,7 @@ func (c *formatCommand) open(x *execution, in *flow) (*flow, error) {
 	if c.maxResults > 0 && len(rows) > c.maxResults {
 		rows = rows[:c.maxResults]
 	}
-	s := formatRows(in.sc, rows, c.parts)
+	s := formatRows(in.sc, rows, c.parts, c.mvsep)
 	if s == "NOT ( )" {
 		s = c.empty
 	}
@@ -261,7 +267,7 @@ func (c *returnCommand) open(x *execution, in *flow) (*flow, error) {
 			all = append(all, strings.Join(one, " "))
 		}
 	}
-	s := "NOT ( )"
+	s := "" // no rows give an empty text, which leaves the outer search as it is
 	switch {
 	case len(all) == 1:
 		s = all[0]

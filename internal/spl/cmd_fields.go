@@ -43,8 +43,8 @@ func (p *parser) assignment(cmd string) (assignment, error) {
 	var err error
 	if q := p.peek(); q == '"' || q == '\'' {
 		name, err = p.quoted()
-	} else if name = p.bare(`|],()="'[<>!`); strings.Contains(name, "*") {
-		return assignment{}, p.refuse(at, "%s: a wildcard can't be assigned to", cmd)
+	} else if name = p.bare(`|],()="'[<>!`); strings.Contains(name, "*") || strings.Count(name, "{") != strings.Count(name, "}") {
+		return assignment{}, p.refuse(at, "%s: %q can't be assigned to: no wildcards, and braces hold a field's name", cmd, name)
 	}
 	if err != nil {
 		return assignment{}, err
@@ -65,9 +65,21 @@ func (c *evalCommand) need(out *fieldSet) *fieldSet {
 	in := out.clone()
 	for i := len(c.sets) - 1; i >= 0; i-- {
 		in = in.without(c.sets[i].field)
+		in.add(bracedFields(c.sets[i].field)...)
 		fieldsOf(c.sets[i].value, in)
 	}
 	return in
+}
+
+var braces = regexp.MustCompile(`\{([^{}]*)\}`)
+
+// bracedFields are the fields whose values make a field's name, as in {a}_x.
+func bracedFields(name string) []string {
+	var out []string
+	for _, m := range braces.FindAllStringSubmatch(name, -1) {
+		out = append(out, m[1])
+	}
+	return out
 }
 
 func (c *evalCommand) check(x *execution) error {
@@ -79,7 +91,7 @@ func (c *evalCommand) check(x *execution) error {
 		if containsBracket(s.value) {
 			continue
 		}
-		if _, _, err := (&compiler{sc, x.env}).assignable(s.value, "eval"); err != nil {
+		if _, _, err := (&compiler{sc: sc, env: x.env}).assignable(s.value, "eval"); err != nil {
 			return err
 		}
 	}
@@ -87,24 +99,66 @@ func (c *evalCommand) check(x *execution) error {
 }
 
 func (c *evalCommand) open(x *execution, in *flow) (*flow, error) {
-	slots, fns := make([]int, len(c.sets)), make([]evalFn, len(c.sets))
+	fns, places := make([]evalFn, len(c.sets)), make([]func(Row) int, len(c.sets))
+	dynamic := false
 	for i, s := range c.sets {
-		fn, _, err := (&compiler{in.sc, x.env}).assignable(s.value, "eval")
+		fn, _, err := (&compiler{sc: in.sc, env: x.env}).assignable(s.value, "eval")
 		if err != nil {
 			return nil, err
 		}
-		fns[i], slots[i] = fn, in.sc.declare(s.field)
+		fns[i] = fn
+		if len(bracedFields(s.field)) > 0 {
+			dynamic = true
+			places[i] = c.namedByValues(in.sc, s.field)
+			continue
+		}
+		slot := in.sc.declare(s.field)
+		places[i] = func(Row) int { return slot }
 	}
-	return x.filterMap(in, func(r *Row) (bool, error) {
+	out := x.filterMap(in, func(r *Row) (bool, error) {
 		for i, fn := range fns {
 			v := fn(*r)
 			if len(v.str) > x.limits.Text {
 				return false, x.refuse(c.sets[i].pos, "eval: a value of more than %d bytes (limit Text)", x.limits.Text)
 			}
-			r.set(slots[i], v)
+			slot := places[i](*r)
+			if len(in.sc.names) > 20*maxFields {
+				return false, x.refuse(c.sets[i].pos, "eval makes more than %d fields", 20*maxFields)
+			}
+			if slot >= 0 {
+				r.set(slot, v)
+			}
 		}
 		return true, nil
-	}), nil
+	})
+	if !dynamic {
+		return out, nil
+	}
+	// Which fields there are is known only when all rows are.
+	rows, err := x.collect(out, "eval")
+	if err != nil {
+		return nil, err
+	}
+	return flowOf(out.sc, rows), nil
+}
+
+// namedByValues returns the place of a field whose name holds {other}: the
+// value of other stands there. Without a value there is no field.
+func (c *evalCommand) namedByValues(sc *schema, name string) func(Row) int {
+	slots := slotsOf(sc, bracedFields(name))
+	return func(r Row) int {
+		i, whole := 0, true
+		made := braces.ReplaceAllStringFunc(name, func(string) string {
+			v := r.get(slots[i])
+			i++
+			whole = whole && v.kind != kindNull && v.kind != kindMulti
+			return v.String()
+		})
+		if !whole || made == "" {
+			return -1
+		}
+		return sc.declare(made)
+	}
 }
 
 // fields, table
@@ -254,6 +308,9 @@ func parseRename(p *parser, at place) (command, error) {
 		}
 		if strings.Count(from, "*") != strings.Count(to, "*") {
 			return nil, p.refuse(fromAt, "rename: %q and %q have different numbers of wildcards", from, to)
+		}
+		if slices.ContainsFunc(c.pairs, func(pair [2]string) bool { return pair[0] == from }) {
+			return nil, p.refuse(fromAt, "rename: %q can't have two new names", from)
 		}
 		c.pairs = append(c.pairs, [2]string{from, to})
 	}
@@ -560,7 +617,7 @@ type mvexpandCommand struct {
 }
 
 func parseMvexpand(p *parser, at place) (command, error) {
-	f, err := p.plainField("mvexpand")
+	f, err := p.outerField("mvexpand")
 	if err != nil {
 		return nil, err
 	}
@@ -620,20 +677,35 @@ func (c *mvexpandCommand) open(x *execution, in *flow) (*flow, error) {
 	}}, nil
 }
 
+// outerField is plainField for commands that do not apply to internal fields.
+func (p *parser) outerField(cmd string) (string, error) {
+	p.space()
+	at := p.pos
+	f, err := p.plainField(cmd)
+	if err == nil && f[0] == '_' {
+		err = p.refuse(at, "%s does not apply to internal fields like %s", cmd, f)
+	}
+	return f, err
+}
+
 type mvcombineCommand struct {
 	place
 	field string
+	delim string // for a nomv that comes next
 }
 
 func parseMvcombine(p *parser, at place) (command, error) {
+	c := &mvcombineCommand{place: at, delim: " "}
 	if o, ok, err := p.option(); err != nil {
 		return nil, err
 	} else if ok && o.key != "delim" {
 		return nil, p.unknownOption("mvcombine", o, "delim")
+	} else if ok {
+		c.delim = o.value
 	}
-	// The delimiter shows only in a single-value rendering, which nothing here has.
-	f, err := p.plainField(at.name)
-	return &mvcombineCommand{at, f}, err
+	var err error
+	c.field, err = p.outerField(at.name)
+	return c, err
 }
 
 // need is everything: rows are the same or not by all their fields.
@@ -671,14 +743,22 @@ func (c *mvcombineCommand) open(x *execution, in *flow) (*flow, error) {
 	return flowOf(in.sc, out), nil
 }
 
+// nomv puts one value a line, and the delimiter of an mvcombine of the same
+// field that stands right before it between the values.
 type nomvCommand struct {
 	place
 	field string
+	delim string
 }
 
 func parseNomv(p *parser, at place) (command, error) {
-	f, err := p.plainField("nomv")
-	return &nomvCommand{at, f}, err
+	c := &nomvCommand{place: at, delim: "\n"}
+	var err error
+	c.field, err = p.plainField("nomv")
+	if m, ok := p.before.(*mvcombineCommand); ok && m.field == c.field {
+		c.delim = m.delim
+	}
+	return c, err
 }
 
 func (c *nomvCommand) need(out *fieldSet) *fieldSet {
@@ -691,7 +771,7 @@ func (c *nomvCommand) open(x *execution, in *flow) (*flow, error) {
 	slot := in.sc.slot(c.field)
 	return x.filterMap(in, func(r *Row) (bool, error) {
 		if v := r.get(slot); v.kind == kindMulti {
-			r.set(slot, text(v.String())) // one value a line
+			r.set(slot, text(strings.Join(v.Strings(), c.delim)))
 		}
 		return true, nil
 	}), nil
@@ -1177,7 +1257,7 @@ func parseForeach(p *parser, at place) (command, error) {
 
 // instance parses the template for one field.
 func (c *foreachCommand) instance(field, match string, segments []string) ([]command, error) {
-	pairs := []string{"<<FIELD>>", field, "<<MATCHSTR>>", match, "<<ITEM>>", "__item"}
+	pairs := []string{"<<FIELD>>", field, "<<MATCHSTR>>", match, "<<ITEM>>", "__item", "<<ITER>>", "__iter"}
 	for i := range 3 {
 		seg := ""
 		if i < len(segments) {
@@ -1188,13 +1268,16 @@ func (c *foreachCommand) instance(field, match string, segments []string) ([]com
 		pairs = append(pairs, fmt.Sprintf("<<MATCHSEG%d>>", i+1), seg)
 	}
 	body := strings.NewReplacer(pairs...).Replace(c.body)
-	if !c.multivalue && strings.Contains(c.body, "<<ITEM>>") {
-		return nil, c.parser.refuse(c.bodyAt, "foreach: <<ITEM>> is known with mode=multivalue only")
+	if !c.multivalue && (strings.Contains(c.body, "<<ITEM>>") || strings.Contains(c.body, "<<ITER>>")) {
+		return nil, c.parser.refuse(c.bodyAt, "foreach: <<ITEM>> and <<ITER>> are known with mode=multivalue only")
 	}
 	p := c.parser.within(body, c.bodyAt)
 	cmds, err := p.pipelineOf("foreach", "eval")
 	if err != nil {
 		return nil, err
+	}
+	if c.multivalue && len(cmds) > 1 {
+		return nil, c.parser.refuse(c.bodyAt, "foreach: mode=multivalue takes a single eval")
 	}
 	return cmds, nil
 }
@@ -1240,10 +1323,11 @@ func (c *foreachCommand) open(x *execution, in *flow) (*flow, error) {
 		if err != nil {
 			return nil, err
 		}
-		slot, item := sc.slot(c.patterns[0]), sc.slot("__item")
+		slot, item, iter := sc.slot(c.patterns[0]), sc.slot("__item"), sc.slot("__iter")
 		for i := range rows {
-			for _, v := range rows[i].get(slot).values() {
+			for n, v := range rows[i].get(slot).values() {
 				rows[i].set(item, v)
+				rows[i].set(iter, number(float64(n)))
 				f, err := x.pipeline(cmds, flowOf(sc, []Row{rows[i]}))
 				if err != nil {
 					return nil, err
@@ -1255,6 +1339,7 @@ func (c *foreachCommand) open(x *execution, in *flow) (*flow, error) {
 				rows[i] = out[0]
 			}
 			rows[i].set(item, null)
+			rows[i].set(iter, null)
 		}
 		return flowOf(sc, rows), nil
 	}
@@ -1293,6 +1378,8 @@ func (c *foreachCommand) open(x *execution, in *flow) (*flow, error) {
 }
 
 // spath
+
+const spathLimit = 5000 // limits.conf, [spath] extraction_cutoff
 
 type spathCommand struct {
 	place
@@ -1378,6 +1465,9 @@ func (c *spathCommand) open(x *execution, in *flow) (*flow, error) {
 	}
 	for i := range rows {
 		v := rows[i].get(slot)
+		if len(v.String()) > spathLimit {
+			return nil, x.refuse(c.pos, "spath without a path reads the first %d characters of a value only, and what it makes of a cut document is not documented: name a path", spathLimit)
+		}
 		var f jsonFields
 		if v.kind == kindNull || f.object([]byte(v.String())) != nil {
 			continue

@@ -57,7 +57,7 @@ func (c *searchCommand) open(x *execution, in *flow) (*flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	test, err := (&compiler{in.sc, x.env}).searchTest(tree)
+	test, err := (&compiler{sc: in.sc, env: x.env}).searchTest(tree)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (c *whereCommand) check(x *execution) error {
 	if containsBracket(c.cond) {
 		return nil
 	}
-	_, err := (&compiler{newSchema(), x.env}).condition(c.cond, "where")
+	_, err := (&compiler{sc: newSchema(), env: x.env}).condition(c.cond, "where")
 	return err
 }
 
@@ -114,7 +114,7 @@ func (x *execution) checkBrackets(e expr) error {
 }
 
 func (c *whereCommand) open(x *execution, in *flow) (*flow, error) {
-	fn, err := (&compiler{in.sc, x.env}).condition(c.cond, "where")
+	fn, err := (&compiler{sc: in.sc, env: x.env}).condition(c.cond, "where")
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +206,14 @@ type headCommand struct {
 
 func parseHead(p *parser, at place) (command, error) {
 	c := &headCommand{place: at, n: 10}
+	counted := false
+	number := func(n int, numberAt int) error {
+		if counted {
+			return p.refuse(numberAt, "head: a number and limit= exclude each other")
+		}
+		c.n, counted = n, true
+		return nil
+	}
 	for !p.done() {
 		o, ok, err := p.option()
 		if err != nil {
@@ -214,7 +222,10 @@ func parseHead(p *parser, at place) (command, error) {
 		if ok {
 			switch o.key {
 			case "limit":
-				c.n, err = p.intOption("head", o, 0)
+				var n int
+				if n, err = p.intOption("head", o, 0); err == nil {
+					err = number(n, o.pos)
+				}
 			case "null":
 				c.null, err = p.boolOption("head", o)
 			case "keeplast":
@@ -227,16 +238,26 @@ func parseHead(p *parser, at place) (command, error) {
 			}
 			continue
 		}
-		if p.peek() == '(' {
-			if c.cond, err = p.operand(); err != nil {
+		numberAt := p.pos
+		if b := p.peek(); b-'0' > 9 && b != '-' {
+			if c.cond != nil {
+				return nil, p.refuse(numberAt, "head: one condition is expected%s", p.found())
+			}
+			if c.cond, err = p.expression(); err != nil {
 				return nil, err
 			}
-			c.n = math.MaxInt
 			continue
 		}
-		if c.n, err = p.count("head"); err != nil {
+		n, err := p.count("head")
+		if err == nil {
+			err = number(n, numberAt)
+		}
+		if err != nil {
 			return nil, err
 		}
+	}
+	if c.cond != nil && !counted {
+		c.n = math.MaxInt
 	}
 	return c, nil
 }
@@ -264,7 +285,7 @@ func (c *headCommand) check(x *execution) error {
 	if c.cond == nil {
 		return nil
 	}
-	_, err := (&compiler{newSchema(), x.env}).condition(c.cond, "head")
+	_, err := (&compiler{sc: newSchema(), env: x.env}).condition(c.cond, "head")
 	return err
 }
 
@@ -272,7 +293,7 @@ func (c *headCommand) open(x *execution, in *flow) (*flow, error) {
 	var cond evalFn
 	if c.cond != nil {
 		var err error
-		if cond, err = (&compiler{in.sc, x.env}).condition(c.cond, "head"); err != nil {
+		if cond, err = (&compiler{sc: in.sc, env: x.env}).condition(c.cond, "head"); err != nil {
 			return nil, err
 		}
 	}
@@ -419,14 +440,21 @@ func (c *dedupCommand) need(out *fieldSet) *fieldSet {
 }
 
 func (c *dedupCommand) open(x *execution, in *flow) (*flow, error) {
-	slots := make([]int, len(c.fields))
-	for i, f := range c.fields {
-		slots[i] = in.sc.slot(f)
+	slots := slotsOf(in.sc, c.fields)
+	if len(c.sortBy) > 0 {
+		// The order decides which of the duplicates is the first.
+		rows, err := x.collect(in, "dedup")
+		if err != nil {
+			return nil, err
+		}
+		sortRows(rows, c.sortBy, in.sc)
+		in = flowOf(in.sc, rows)
 	}
-	seen := map[string]int{}
+	var seen dictionary
+	var times []int // each combination was seen
 	last, run := "", 0
 	var buf []byte
-	f := x.filterMap(in, func(r *Row) (bool, error) {
+	return x.filterMap(in, func(r *Row) (bool, error) {
 		buf = buf[:0]
 		for _, s := range slots {
 			v := r.get(s)
@@ -443,11 +471,15 @@ func (c *dedupCommand) open(x *execution, in *flow) (*flow, error) {
 			run++
 			n = run
 		} else {
-			if len(seen) > x.limits.Groups {
+			code, isNew := seen.intern(entryText, buf)
+			if code == 0 || seen.len() > x.limits.Groups {
 				return false, x.refuse(c.pos, "dedup holds more than %d combinations (limit Groups)", x.limits.Groups)
 			}
-			n = seen[string(buf)] + 1
-			seen[string(buf)] = n
+			if isNew {
+				times = append(times, 0)
+			}
+			times[code-1]++
+			n = times[code-1]
 		}
 		if n <= c.n {
 			return true, nil
@@ -459,16 +491,7 @@ func (c *dedupCommand) open(x *execution, in *flow) (*flow, error) {
 			return true, nil
 		}
 		return false, nil
-	})
-	if len(c.sortBy) == 0 {
-		return f, nil
-	}
-	rows, err := x.collect(f, "dedup")
-	if err != nil {
-		return nil, err
-	}
-	sortRows(rows, c.sortBy, in.sc)
-	return flowOf(in.sc, rows), nil
+	}), nil
 }
 
 // sort
@@ -631,7 +654,7 @@ func orderAs(a, b Value, as string) int {
 		y, okY := b.Float()
 		switch {
 		case okX && okY:
-			return descending(y, x)
+			return ascending(x, y)
 		case okX:
 			return -1
 		case okY:
@@ -643,7 +666,7 @@ func orderAs(a, b Value, as string) int {
 		x, okX := a.Float()
 		y, okY := b.Float()
 		if okX && okY {
-			return descending(y, x)
+			return ascending(x, y)
 		}
 	}
 	x, errX := netip.ParseAddr(a.String())

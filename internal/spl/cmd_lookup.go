@@ -314,7 +314,7 @@ func (c *inputlookupCommand) open(x *execution, in *flow) (*flow, error) {
 		if err != nil {
 			return nil, err
 		}
-		if test, err = (&compiler{sc, x.env}).searchTest(tree); err != nil {
+		if test, err = (&compiler{sc: sc, env: x.env}).searchTest(tree); err != nil {
 			return nil, err
 		}
 	}
@@ -348,7 +348,8 @@ type outputlookupCommand struct {
 	place
 	table           string
 	tableAt         int
-	appendTo        bool
+	appendTo        bool // unless it is said, a key_field appends
+	appendSaid      bool
 	createEmpty     bool
 	overrideIfEmpty bool
 	keyField        string
@@ -376,6 +377,7 @@ func parseOutputlookup(p *parser, at place) (command, error) {
 		switch o.key {
 		case "append":
 			c.appendTo, err = p.boolOption("outputlookup", o)
+			c.appendSaid = true
 		case "create_empty":
 			c.createEmpty, err = p.boolOption("outputlookup", o)
 		case "override_if_empty":
@@ -427,12 +429,17 @@ func (c *outputlookupCommand) open(x *execution, in *flow) (*flow, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.keyField != "" && !c.appendSaid {
+		appending := *c
+		appending.appendTo = true
+		c = &appending
+	}
 	write := rows
 	if c.max > 0 && len(write) > c.max {
 		write = write[:c.max]
 	}
 	l, _ := x.engine.lookupByName(c.table)
-	if len(write) == 0 && (c.appendTo || c.keyField != "" || !c.overrideIfEmpty || l == nil && !c.createEmpty) {
+	if len(write) == 0 && (c.appendTo || !c.overrideIfEmpty || l == nil && !c.createEmpty) {
 		return flowOf(in.sc, rows), nil
 	}
 	var fields []string
@@ -459,7 +466,7 @@ func (c *outputlookupCommand) open(x *execution, in *flow) (*flow, error) {
 	if kv && !slices.Contains(t.Fields, "_key") {
 		t.Fields = append([]string{"_key"}, t.Fields...)
 	}
-	if l != nil && (c.appendTo || c.keyField != "") {
+	if l != nil && c.appendTo {
 		for _, r := range l.table.Rows {
 			row := slices.Clone(r)
 			for len(row) < len(t.Fields) {
@@ -479,7 +486,11 @@ func (c *outputlookupCommand) open(x *execution, in *flow) (*flow, error) {
 		rec := make([]string, len(t.Fields))
 		for i, f := range t.Fields {
 			if j := slices.Index(fields, f); j >= 0 {
-				rec[i] = r.get(slots[j]).String()
+				sep := " " // a file holds single values
+				if kv {
+					sep = "\n"
+				}
+				rec[i] = strings.Join(r.get(slots[j]).Strings(), sep)
 			}
 		}
 		if kv {

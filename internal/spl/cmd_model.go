@@ -494,7 +494,7 @@ func (c *tstatsCommand) open(x *execution, _ *flow) (*flow, error) {
 		return nil, err
 	}
 	if late {
-		test, err := (&compiler{in.sc, x.env}).searchTest(plain)
+		test, err := (&compiler{sc: in.sc, env: x.env}).searchTest(plain)
 		if err != nil {
 			return nil, err
 		}

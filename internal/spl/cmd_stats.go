@@ -3,6 +3,8 @@ package spl
 import (
 	"fmt"
 	"math"
+	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -231,9 +233,34 @@ var streamOptions = []string{"current", "window", "time_window", "global", "alln
 
 func parseStreamstats(p *parser, at place) (command, error) {
 	c := &streamCommand{place: at, current: true, global: true}
+	if err := c.options(p); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.list, err = p.aggregates("streamstats", append([]string{"BY"}, streamOptions...)...); err != nil {
+		return nil, err
+	}
+	if err := c.options(p); err != nil {
+		return nil, err
+	}
+	for i, a := range c.list {
+		c.list[i].allNum = c.allNum
+		if strings.Contains(a.field, "*") {
+			return nil, p.src.refusal(a.pos, "streamstats: a wildcard is not known here, name the fields")
+		}
+	}
+	if c.by, err = p.byFields("streamstats", streamOptions...); err != nil {
+		return nil, err
+	}
+	return c, c.options(p)
+}
+
+// options takes options where they stand: before the aggregations, after them
+// or after the BY fields.
+func (c *streamCommand) options(p *parser) error {
 	for {
 		if e, key, ok, err := p.resetOption(); err != nil {
-			return nil, err
+			return err
 		} else if ok {
 			if key == "reset_before" {
 				c.resetBefore = e
@@ -243,11 +270,8 @@ func parseStreamstats(p *parser, at place) (command, error) {
 			continue
 		}
 		o, ok, err := p.option()
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			break
+		if err != nil || !ok {
+			return err
 		}
 		switch o.key {
 		case "current":
@@ -276,24 +300,16 @@ func parseStreamstats(p *parser, at place) (command, error) {
 			err = p.unknownOption("streamstats", o, streamOptions...)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	var err error
-	if c.list, err = p.aggregates("streamstats", "BY"); err != nil {
-		return nil, err
-	}
-	for i, a := range c.list {
-		c.list[i].allNum = c.allNum
-		if strings.Contains(a.field, "*") {
-			return nil, p.src.refusal(a.pos, "streamstats: a wildcard is not known here, name the fields")
-		}
-	}
-	c.by, err = p.byFields("streamstats")
-	return c, err
 }
 
-// resetOption takes reset_before=(...) or reset_after=(...).
+// closingCondition finds the ")" of a quoted condition: its " is not escaped.
+var closingCondition = regexp.MustCompile(`[^\\]"\)"`)
+
+// resetOption takes reset_before=(...) or reset_after=(...), also as the
+// documentation quotes it: reset_after="("match(a,\"b\")")".
 func (p *parser) resetOption() (expr, string, bool, error) {
 	key := strings.ToLower(p.peekWord())
 	if key != "reset_before" && key != "reset_after" {
@@ -308,6 +324,16 @@ func (p *parser) resetOption() (expr, string, bool, error) {
 	p.space()
 	if p.peek() == '"' {
 		qAt := p.pos
+		if strings.HasPrefix(p.text[p.pos:], `"("`) {
+			m := closingCondition.FindStringIndex(p.text[qAt:])
+			if m == nil {
+				return nil, key, false, p.refuse(qAt, `streamstats: the condition that "(" begins has no closing ")"`)
+			}
+			body := unescape(p.text[qAt+3 : qAt+m[1]-3])
+			p.pos += m[1]
+			e, err := p.within(body, qAt).wholeExpression()
+			return e, key, true, err
+		}
 		s, err := p.quoted()
 		if err != nil {
 			return nil, key, false, err
@@ -343,7 +369,7 @@ func (c *streamCommand) check(x *execution) error {
 	sc := newSchema()
 	for _, e := range []expr{c.resetBefore, c.resetAfter} {
 		if e != nil {
-			if _, err := (&compiler{sc, x.env}).condition(e, "streamstats"); err != nil {
+			if _, err := (&compiler{sc: sc, env: x.env}).condition(e, "streamstats"); err != nil {
 				return err
 			}
 		}
@@ -364,7 +390,7 @@ func (c *streamCommand) open(x *execution, in *flow) (*flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmp := &compiler{in.sc, x.env}
+	cmp := &compiler{sc: in.sc, env: x.env}
 	var before, after evalFn
 	if c.resetBefore != nil {
 		if before, err = cmp.condition(c.resetBefore, "streamstats"); err != nil {
@@ -601,10 +627,13 @@ func parseTop(p *parser, at place) (command, error) {
 				continue
 			}
 		}
-		if strings.EqualFold(p.peekWord(), "by") && len(c.fields) > 0 {
-			if c.by, err = p.byFields(at.name); err != nil {
+		if strings.EqualFold(p.peekWord(), "by") && len(c.fields) > 0 && len(c.by) == 0 {
+			if c.by, err = p.byFields(at.name, known...); err != nil {
 				return nil, err
 			}
+			continue
+		}
+		if len(c.by) > 0 {
 			break
 		}
 		f, err := p.plainField(at.name)
@@ -667,12 +696,17 @@ func (c *topCommand) open(x *execution, in *flow) (*flow, error) {
 		for _, gr := range part {
 			total += n(gr)
 		}
-		sort.SliceStable(part, func(i, j int) bool {
-			if c.name == "rare" {
-				return n(part[i]) < n(part[j])
+		if c.name == "rare" {
+			sort.SliceStable(part, func(i, j int) bool { return n(part[i]) < n(part[j]) })
+			if c.limit > 0 && len(part) > c.limit && n(part[c.limit-1]) == n(part[c.limit]) {
+				return nil, x.refuse(c.pos, "rare: several values are equally rare where limit=%d cuts, and which of them Splunk keeps is not documented: write limit=0", c.limit)
 			}
-			return n(part[i]) > n(part[j])
-		})
+		} else {
+			// Of values that are equally common the lexicographically last comes
+			// first (Search Reference, "top", lexicographic order of results).
+			slices.Reverse(part)
+			sort.SliceStable(part, func(i, j int) bool { return n(part[i]) > n(part[j]) })
+		}
 		emit := func(by []Value, count int) {
 			row := make(Row, len(sc.names))
 			copy(row, by)

@@ -37,7 +37,7 @@ func commandTable() map[string]commandSpec {
 		"filldown":     plain(parseFilldown),
 		"fillnull":     plain(parseFillnull, "value"),
 		"foreach":      plain(parseForeach, "mode"),
-		"format":       plain(parseFormat, "maxresults", "emptystr"),
+		"format":       plain(parseFormat, "mvsep", "maxresults", "emptystr"),
 		"from":         {parse: parseFrom, generating: true},
 		"head":         plain(parseHead, "limit", "null", "keeplast"),
 		"inputlookup":  {parse: parseInputlookup, generating: true, anywhere: true, options: []string{"append", "start", "max", "strict", "where"}},

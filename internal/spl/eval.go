@@ -64,12 +64,13 @@ func (env *evalEnv) takeFailure() error {
 
 // compiler turns an expression into a closure over the places of a schema.
 type compiler struct {
-	sc  *schema
-	env *evalEnv
+	sc    *schema
+	env   *evalEnv
+	exact bool // inside exact(): written fractions do not round
 }
 
 func compileExpr(e expr, sc *schema, env *evalEnv) (evalFn, staticType, error) {
-	c := &compiler{sc, env}
+	c := &compiler{sc: sc, env: env}
 	return c.compile(e)
 }
 
@@ -239,9 +240,13 @@ func (c *compiler) binary(n *operation) (evalFn, staticType, error) {
 		return nil, typeNumber, err
 	}
 	env, pos, op := c.env, n.pos, n.op
+	figures := 0
+	if op == "*" && !c.exact {
+		figures = min(figuresOf(n.left), figuresOf(n.right))
+	}
 	operate := map[string]func(a, b float64) Value{
 		"-": func(a, b float64) Value { return number(a - b) },
-		"*": func(a, b float64) Value { return number(a * b) },
+		"*": func(a, b float64) Value { return roundFigures(a*b, figures) },
 		"/": func(a, b float64) Value { return number(a / b) }, // by zero: null
 		"%": func(a, b float64) Value { return number(math.Mod(a, b)) },
 	}[op]
@@ -256,6 +261,37 @@ func (c *compiler) binary(n *operation) (evalFn, staticType, error) {
 		}
 		return operate(a, b)
 	}, typeNumber, nil
+}
+
+const allFigures = 99
+
+// figuresOf is the number of significant figures of a decimal fraction that is
+// written in the search; exact() has them all, and 0 is for everything else.
+func figuresOf(e expr) int {
+	switch n := e.(type) {
+	case *literal:
+		if s := n.value.String(); n.value.kind == kindNumber && strings.Contains(s, ".") && !strings.Contains(strings.ToLower(s), "e") {
+			return max(1, len(strings.TrimLeft(strings.Replace(s, ".", "", 1), "0")))
+		}
+	case *call:
+		if n.name == "exact" {
+			return allFigures
+		}
+	}
+	return 0
+}
+
+// roundFigures rounds the product of two written fractions to the figures of
+// the less precise one, but never a whole number's digits (Search Reference,
+// "eval", rounding: 8.250 * 0.2 is 2). No page says that fields are rounded so,
+// and sigfig() would have no use if they were.
+func roundFigures(f float64, figures int) Value {
+	if figures == 0 || figures == allFigures || f == 0 {
+		return number(f)
+	}
+	s := roundDecimal(f, max(0, figures-int(math.Floor(math.Log10(math.Abs(f))))-1))
+	rounded, _ := parseNumber(s)
+	return spelled(rounded, s)
 }
 
 // logical is three-valued: null is neither true nor false.

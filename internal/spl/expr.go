@@ -100,7 +100,9 @@ func (p *parser) logical(level int) (expr, error) {
 func (p *parser) negation() (expr, error) {
 	p.space()
 	at := p.pos
-	if !p.acceptWord("NOT") {
+	if p.peek() == '!' && !strings.HasPrefix(p.text[p.pos:], "!=") {
+		p.pos++ // as in mvfilter(!isnull(x)); it binds as NOT does
+	} else if !p.acceptWord("NOT") {
 		return p.comparison()
 	}
 	if err := p.enter(at); err != nil {

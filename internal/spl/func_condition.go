@@ -296,7 +296,7 @@ func (c *compiler) searchTest(e searchExpr) (func(Row) bool, error) {
 	case searchAll:
 		return func(Row) bool { return true }, nil
 	case searchNone:
-		return func(Row) bool { return true }, nil
+		return func(Row) bool { return false }, nil
 	case searchAnd:
 		tests, err := list(n)
 		return func(r Row) bool {

@@ -116,19 +116,9 @@ func multivalueFunctions(m map[string]*evalFunction) {
 	}
 	m["split"] = &evalFunction{
 		least: 2, most: 2, args: "s", page: pageMultivalue,
-		verify: func(c *compiler, at *call) error {
-			if s, ok := literalText(at.args[1]); ok && s == "" {
-				return c.refuse(at.args[1].at(), "split needs a delimiter that is not empty")
-			}
-			return nil
-		},
-		run: func(env *evalEnv, at *call, a []Value) Value {
-			delim := a[1].String()
-			if delim == "" {
-				return env.fail(at.pos, "split needs a delimiter that is not empty")
-			}
+		run: func(_ *evalEnv, _ *call, a []Value) Value {
 			var vs []Value
-			for _, s := range strings.Split(a[0].String(), delim) {
+			for _, s := range strings.Split(a[0].String(), a[1].String()) { // "": each character
 				vs = append(vs, Value{kind: kindText, str: s, data: a[0].data})
 			}
 			return multi(vs)
@@ -143,7 +133,8 @@ func multivalueFunctions(m map[string]*evalFunction) {
 		if err != nil {
 			return nil, typeAny, err
 		}
-		return eachValue(slot, func(v, result Value) Value {
+		of := func(r Row) Value { return r.get(slot) }
+		return eachValue(slot, of, func(v, result Value) Value {
 			if result.isTrue() {
 				return v
 			}
@@ -151,15 +142,21 @@ func multivalueFunctions(m map[string]*evalFunction) {
 		}, cond), typeAny, nil
 	}}
 	m["mvmap"] = &evalFunction{least: 2, most: 2, page: pageMultivalue, build: func(c *compiler, at *call) (evalFn, staticType, error) {
-		ref, ok := at.args[0].(*fieldRef)
-		if !ok {
-			return nil, typeAny, c.refuse(at.args[0].at(), "mvmap: the first argument is a field's name here")
+		// The values may be a part of a field, like mvindex(field,0,1): the
+		// expression then sees each in the field's place.
+		slot, err := c.onlyField(at, at.args[0])
+		if err != nil {
+			return nil, typeAny, err
+		}
+		of, _, err := c.assignable(at.args[0], "mvmap")
+		if err != nil {
+			return nil, typeAny, err
 		}
 		fn, _, err := c.assignable(at.args[1], "mvmap")
 		if err != nil {
 			return nil, typeAny, err
 		}
-		return eachValue(c.sc.slot(ref.name), func(_, result Value) Value { return result }, fn), typeAny, nil
+		return eachValue(slot, of, func(_, result Value) Value { return result }, fn), typeAny, nil
 	}}
 }
 
@@ -168,15 +165,15 @@ func (c *compiler) onlyField(at *call, e expr) (int, error) {
 	set := &fieldSet{}
 	fieldsOf(e, set)
 	if len(set.names) != 1 || set.all {
-		return 0, c.refuse(at.pos, "%s: the condition reads exactly one field, this one reads %d", at.name, len(set.names))
+		return 0, c.refuse(at.pos, "%s: its first argument reads exactly one field, this one reads %d", at.name, len(set.names))
 	}
 	return c.sc.slot(set.sorted()[0]), nil
 }
 
-// eachValue evaluates fn with each value of a field in the field's place.
-func eachValue(slot int, pick func(v, result Value) Value, fn evalFn) evalFn {
+// eachValue evaluates fn with each value of of in a field's place.
+func eachValue(slot int, of evalFn, pick func(v, result Value) Value, fn evalFn) evalFn {
 	return func(r Row) Value {
-		v := r.get(slot)
+		v := of(r)
 		if v.kind == kindNull {
 			return null
 		}

@@ -10,9 +10,9 @@ func numberFunctions(m map[string]*evalFunction) {
 	one := func(name, page string, f func(float64) float64) {
 		m[name] = &evalFunction{
 			least: 1, most: 1, args: "n", result: typeNumber, page: page,
-			run: func(_ *evalEnv, _ *call, a []Value) Value {
+			run: func(env *evalEnv, at *call, a []Value) Value {
 				if x, ok := a[0].Float(); ok {
-					return number(f(x))
+					return env.finite(at, f(x))
 				}
 				return null
 			},
@@ -21,7 +21,21 @@ func numberFunctions(m map[string]*evalFunction) {
 	one("abs", pageMath, math.Abs)
 	one("ceiling", pageMath, math.Ceil)
 	one("ceil", pageMath, math.Ceil)
-	one("exact", pageMath, func(x float64) float64 { return x })
+	m["exact"] = &evalFunction{least: 1, most: 1, page: pageMath, build: func(c *compiler, at *call) (evalFn, staticType, error) {
+		whole := *c
+		whole.exact = true
+		fn, err := whole.numeric(at.args[0], "exact")
+		if err != nil {
+			return nil, typeNumber, err
+		}
+		return func(r Row) Value {
+			f, ok := c.env.number(at.pos, "exact", fn(r))
+			if !ok {
+				return null
+			}
+			return number(f)
+		}, typeNumber, nil
+	}}
 	one("exp", pageMath, math.Exp)
 	one("floor", pageMath, math.Floor)
 	one("ln", pageMath, math.Log)
@@ -32,24 +46,24 @@ func numberFunctions(m map[string]*evalFunction) {
 	}
 	m["pow"] = &evalFunction{
 		least: 2, most: 2, args: "n", result: typeNumber, page: pageMath,
-		run: func(_ *evalEnv, _ *call, a []Value) Value {
+		run: func(env *evalEnv, at *call, a []Value) Value {
 			x, ok := a[0].Float()
 			y, ok2 := a[1].Float()
 			if !ok || !ok2 {
 				return null
 			}
-			return number(math.Pow(x, y))
+			return env.finite(at, math.Pow(x, y))
 		},
 	}
 	m["log"] = &evalFunction{
 		least: 1, most: 2, args: "n", result: typeNumber, page: pageMath,
-		run: func(_ *evalEnv, _ *call, a []Value) Value {
+		run: func(env *evalEnv, at *call, a []Value) Value {
 			x, ok := a[0].Float()
 			if !ok {
 				return null
 			}
 			if len(a) == 1 {
-				return number(math.Log10(x))
+				return env.finite(at, math.Log10(x))
 			}
 			base, ok := a[1].Float()
 			if !ok {
@@ -57,11 +71,11 @@ func numberFunctions(m map[string]*evalFunction) {
 			}
 			switch base {
 			case 10:
-				return number(math.Log10(x))
+				return env.finite(at, math.Log10(x))
 			case 2:
-				return number(math.Log2(x))
+				return env.finite(at, math.Log2(x))
 			}
-			return number(math.Log(x) / math.Log(base))
+			return env.finite(at, math.Log(x)/math.Log(base))
 		},
 	}
 	m["random"] = &evalFunction{
@@ -101,12 +115,14 @@ func numberFunctions(m map[string]*evalFunction) {
 	m["sigfig"] = &evalFunction{least: 1, most: 1, page: pageMath, build: buildSigfig}
 	for name, sign := range map[string]int{"max": 1, "min": -1} {
 		m[name] = &evalFunction{
-			least: 1, most: -1, args: "a", nulls: true, page: pageStatEval,
+			least: 1, most: -1, args: "a", many: true, nulls: true, page: pageStatEval,
 			run: func(_ *evalEnv, _ *call, a []Value) Value {
 				best := null
 				for _, v := range a {
-					if v.kind != kindNull && (best.kind == kindNull || numbersFirst(v, best)*sign > 0) {
-						best = v
+					for _, one := range v.values() {
+						if best.kind == kindNull || numbersFirst(one, best)*sign > 0 {
+							best = one
+						}
 					}
 				}
 				return best
@@ -142,6 +158,15 @@ func numberFunctions(m map[string]*evalFunction) {
 		},
 	}
 	m["tostring"] = &evalFunction{least: 1, most: 2, page: pageConversion, build: buildToString}
+}
+
+// finite is the number that a function gives. What Splunk makes of nan and inf
+// further on is not documented.
+func (env *evalEnv) finite(at *call, f float64) Value {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return env.fail(at.pos, "%s gives no finite number here, and what follows from nan or inf is not documented", at.name)
+	}
+	return number(f)
 }
 
 // numbersFirst orders numbers before texts (Search Reference, "max", "min").
@@ -244,7 +269,10 @@ func buildToString(c *compiler, at *call) (evalFn, staticType, error) {
 		}
 		f, ok := v.Float()
 		if !ok {
-			return null
+			return text(v.String()) // the format is for numbers only
+		}
+		if _, isLiteral := literalText(at.args[0]); isLiteral {
+			return env.fail(at.pos, "tostring: the format %s is for numbers, not for a text in quotes", format)
 		}
 		whole := f == math.Trunc(f) && math.Abs(f) < 1<<53
 		switch format {

@@ -18,8 +18,18 @@ func textFunctions(m map[string]*evalFunction) {
 			run: func(_ *evalEnv, _ *call, a []Value) Value { return text(f(a[0].String())) },
 		}
 	}
-	one("lower", pageText, strings.ToLower)
-	one("upper", pageText, strings.ToUpper)
+	for name, f := range map[string]func(string) string{"lower": strings.ToLower, "upper": strings.ToUpper} {
+		m[name] = &evalFunction{
+			least: 1, most: 1, args: "s", many: true, result: typeText, page: pageText,
+			run: func(_ *evalEnv, _ *call, a []Value) Value {
+				var vs []Value
+				for _, s := range a[0].Strings() {
+					vs = append(vs, text(f(s)))
+				}
+				return multi(vs)
+			},
+		}
+	}
 	one("md5", pageCrypto, func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) })
 	one("sha256", pageCrypto, func(s string) string { h := sha256.Sum256([]byte(s)); return hex.EncodeToString(h[:]) })
 	one("urldecode", pageText, func(s string) string {
@@ -35,6 +45,7 @@ func textFunctions(m map[string]*evalFunction) {
 			return number(float64(utf8.RuneCountInString(a[0].String())))
 		},
 	}
+	m["length"] = m["len"]
 	for name, trim := range map[string]func(s, set string) string{"trim": strings.Trim, "ltrim": strings.TrimLeft, "rtrim": strings.TrimRight} {
 		m[name] = &evalFunction{
 			least: 1, most: 2, args: "s", result: typeText, page: pageText,
@@ -234,13 +245,16 @@ func buildPrintf(c *compiler, at *call) (evalFn, staticType, error) {
 			v.precision = 0
 			size(&v.precision)
 		}
-		if i >= len(format) || strings.IndexByte("dixXoufFeEgGsc", format[i]) < 0 {
-			return nil, typeText, c.refuse(at.args[0].at(), "printf: the format %q holds a %% that is not known here; known are d i u x X o f F e E g G s c", format)
+		if i >= len(format) || strings.IndexByte("dixXpoufFeEgGszc", format[i]) < 0 {
+			return nil, typeText, c.refuse(at.args[0].at(), "printf: the format %q holds a %% that is not known here; known are d i u x X p o f F e E g G s z c", format)
 		}
 		if v.width > 1000 || v.precision > 1000 {
 			return nil, typeText, c.refuse(at.args[0].at(), "printf: a width or precision over 1000")
 		}
 		v.verb = format[i]
+		if alias, ok := map[byte]byte{'z': 's', 'p': 'X', 'i': 'd', 'u': 'd'}[v.verb]; ok {
+			v.verb = alias
+		}
 		needed++
 		texts = append(texts, literal)
 		literal = ""
@@ -300,11 +314,15 @@ func (v printfVerb) format(arg Value) (string, bool) {
 		return fmt.Sprintf(spec+"s", arg.String()), true
 	}
 	f, ok := arg.Float()
+	if v.verb == 'c' && !ok { // the first letter of a text
+		r, _ := utf8.DecodeRuneInString(arg.String())
+		return fmt.Sprintf(spec+"c", r), arg.String() != ""
+	}
 	if !ok {
 		return "", false
 	}
 	switch v.verb {
-	case 'd', 'i', 'u':
+	case 'd':
 		if v.commas {
 			s := withCommas(float64(int64(f)), true)
 			if strings.Contains(v.flags, "+") && f >= 0 {

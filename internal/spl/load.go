@@ -64,11 +64,20 @@ func (s *Store) Load(r io.Reader) (int, error) {
 			count++
 		}
 		if errors.Is(err, io.EOF) {
+			s.seal()
 			return count, nil
 		}
 		if err != nil {
 			return count, fmt.Errorf("line %d: %w", line, err)
 		}
+	}
+}
+
+// seal frees what only adding needs. Whoever adds event by event between
+// searches does not want it: Add would make it again.
+func (s *Store) seal() {
+	for _, c := range s.columns {
+		c.dict.seal()
 	}
 }
 
@@ -221,17 +230,20 @@ func (s *Store) addField(id uint32, kv *jsonField) error {
 		}
 		return nil
 	}
-	b := kv.raw
+	b, kind := kv.raw, entryText
 	switch {
 	case len(b) == 0 || b[0] == 'n' || b[0] == '[' || b[0] == '{':
 		return nil // null, [] and {} give no value
 	case b[0] == '"':
-		c.set(id, c.dict.intern(entryText, kv.text()))
-	case b[0] == 't' || b[0] == 'f':
-		c.set(id, c.dict.intern(entryText, b))
-	default:
-		c.set(id, c.dict.intern(entryNumber, b))
+		b = kv.text()
+	case b[0] != 't' && b[0] != 'f':
+		kind = entryNumber
 	}
+	code, _ := c.dict.intern(kind, b)
+	if code == 0 {
+		return fmt.Errorf("the values of the field %s are more than the store holds", name)
+	}
+	c.set(id, code)
 	return nil
 }
 

@@ -94,6 +94,8 @@ func (x *expander) run(body string, at int, inside string, chain []string) error
 			}
 			i = end + 1
 			begin = i
+		case '\\':
+			i += 2 // a quotation mark behind it opens nothing
 		default:
 			i++
 		}

@@ -1,6 +1,7 @@
 package spl
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,6 +39,7 @@ type parser struct {
 	// text was made (by a subsearch or foreach) and has no place of its own.
 	fixed    int
 	commands map[string]commandSpec
+	before   command // the command before the one that is parsed, in its pipeline
 }
 
 func newParser(src *source) *parser {
@@ -200,18 +202,17 @@ func (p *parser) found() string {
 }
 
 // fields takes field names, separated by commas or spaces, until the command
-// ends or a stop word comes.
-func (p *parser) fields(what string, stops ...string) ([]string, error) {
+// ends or one of its options comes.
+func (p *parser) fields(what string, options ...string) ([]string, error) {
 	var names []string
 	for {
 		p.accept(',')
 		if p.done() || p.peek() == ')' || p.peek() == '[' {
 			return names, nil
 		}
-		for _, s := range stops {
-			if strings.EqualFold(p.peekWord(), s) {
-				return names, nil
-			}
+		if word := p.peekWord(); slices.Contains(options, strings.ToLower(word)) &&
+			strings.HasPrefix(strings.TrimLeft(p.text[p.pos+len(word):], " "), "=") {
+			return names, nil
 		}
 		name, err := p.field(what)
 		if err != nil {
@@ -309,7 +310,6 @@ func (p *parser) pipeline(sub bool) ([]command, error) {
 	defer p.leave()
 	var cmds []command
 	p.space()
-	begin := p.pos
 	if p.accept('|') {
 		p.space()
 	} else if !sub && !p.startsWithSearchCommand() {
@@ -353,6 +353,10 @@ func (p *parser) pipeline(sub bool) ([]command, error) {
 		if !first && spec.generating && !spec.anywhere {
 			return nil, p.refuse(at, "%s must be the first command of a search", name)
 		}
+		p.before = nil
+		if !first {
+			p.before = cmds[len(cmds)-1]
+		}
 		c, err := spec.parse(p, place{strings.ToLower(name), p.offset(at)})
 		if err != nil {
 			return nil, err
@@ -365,7 +369,6 @@ func (p *parser) pipeline(sub bool) ([]command, error) {
 			break
 		}
 	}
-	_ = begin
 	return cmds, p.endOfPipeline(sub)
 }
 

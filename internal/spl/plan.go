@@ -265,7 +265,12 @@ func (x *execution) events(filter searchExpr, conditions []expr, r timeRange, wa
 	if s == nil {
 		s = NewStore(nil)
 	}
-	s.order()
+	indexRange, _, err := x.bounds(filter, "_index_")
+	if err != nil {
+		return nil, err
+	}
+	ids := s.candidates(r, indexRange)
+	codes := codeTests{x, s, len(ids)}
 	var tests []func(id uint32) bool
 	late := want
 	lookups := s.props.lookupsFor(filter, conditions, want)
@@ -279,39 +284,34 @@ func (x *execution) events(filter searchExpr, conditions []expr, r timeRange, wa
 		}
 		lookups.need(late)
 	} else {
-		t, err := x.codeTest(s, filter)
+		t, err := codes.test(filter)
 		if err != nil {
 			return nil, err
 		}
 		tests = append(tests, t)
 		for _, e := range conditions {
-			t, err := x.codeCondition(s, e)
+			t, err := codes.condition(e)
 			if err != nil {
 				return nil, err
 			}
 			tests = append(tests, t)
 		}
 	}
-	indexRange, _, err := x.bounds(filter, "_index_")
-	if err != nil {
-		return nil, err
-	}
-	ids := s.candidates(r, indexRange)
 	sc := newSchema()
 	load := s.loaders(sc, late)
-	next := 0
+	left := len(ids) // newest first
 	f := &flow{sc, func() ([]Row, error) {
 		width := len(sc.names)
-		rows := make([]Row, 0, batchRows)
+		rows := make([]Row, 0, min(batchRows, left))
 		var cells []Value
-		for next < len(ids) && len(rows) < batchRows {
-			if next%65536 == 0 {
+		for left > 0 && len(rows) < batchRows {
+			if left%65536 == 0 {
 				if err := x.ctx.Err(); err != nil {
 					return nil, err
 				}
 			}
-			id := ids[next]
-			next++
+			left--
+			id := ids[left]
 			pass := true
 			for _, t := range tests {
 				if !t(id) {
@@ -323,7 +323,7 @@ func (x *execution) events(filter searchExpr, conditions []expr, r timeRange, wa
 				continue
 			}
 			if len(cells) < width {
-				cells = make([]Value, width*min(256, batchRows))
+				cells = make([]Value, width*min(256, left+1))
 			}
 			row := Row(cells[:width:width])
 			cells = cells[width:]
@@ -346,7 +346,7 @@ func (x *execution) events(filter searchExpr, conditions []expr, r timeRange, wa
 	if f, err = lookups.open(x, f); err != nil {
 		return nil, err
 	}
-	c := &compiler{f.sc, x.env}
+	c := &compiler{sc: f.sc, env: x.env}
 	test, err := c.searchTest(filter)
 	if err != nil {
 		return nil, err
@@ -442,13 +442,20 @@ func (s *Store) loaders(sc *schema, want *fieldSet) []loader {
 	return out
 }
 
-// codeTest compiles a search expression to a test of an event's codes. Each
-// value of a dictionary is tested once.
-func (x *execution) codeTest(s *Store, e searchExpr) (func(id uint32) bool, error) {
+// codeTests compiles conditions to tests of an event's codes. Each value of a
+// dictionary is tested once.
+type codeTests struct {
+	x      *execution
+	s      *Store
+	events int // that will be tested, about
+}
+
+func (ct codeTests) test(e searchExpr) (func(id uint32) bool, error) {
+	x, s := ct.x, ct.s
 	list := func(es []searchExpr) ([]func(uint32) bool, error) {
 		out := make([]func(uint32) bool, len(es))
 		for i, e := range es {
-			t, err := x.codeTest(s, e)
+			t, err := ct.test(e)
 			if err != nil {
 				return nil, err
 			}
@@ -457,8 +464,10 @@ func (x *execution) codeTest(s *Store, e searchExpr) (func(id uint32) bool, erro
 		return out, nil
 	}
 	switch n := e.(type) {
-	case searchAll, searchNone:
+	case searchAll:
 		return func(uint32) bool { return true }, nil
+	case searchNone:
+		return func(uint32) bool { return false }, nil
 	case searchAnd:
 		tests, err := list(n)
 		if err == nil && len(tests) == 1 {
@@ -483,10 +492,10 @@ func (x *execution) codeTest(s *Store, e searchExpr) (func(id uint32) bool, erro
 			return false
 		}, err
 	case searchNot:
-		t, err := x.codeTest(s, n.arg)
+		t, err := ct.test(n.arg)
 		return func(id uint32) bool { return !t(id) }, err
 	case *searchField:
-		return s.memo(n.name, n.matcher()), nil
+		return ct.memo(n.name, n.matcher()), nil
 	case *searchText:
 		test := textMatcher(n.text)
 		return func(id uint32) bool { return test(s.raw.get(id)) }, nil
@@ -508,19 +517,19 @@ func (x *execution) codeTest(s *Store, e searchExpr) (func(id uint32) bool, erro
 	return nil, x.refuse(0, "a search expression of unknown kind %T", e)
 }
 
-// codeCondition compiles a where condition on one field the same way.
-func (x *execution) codeCondition(s *Store, e expr) (func(id uint32) bool, error) {
+// condition compiles a where condition on one field the same way.
+func (ct codeTests) condition(e expr) (func(id uint32) bool, error) {
 	set := &fieldSet{}
 	fieldsOf(e, set)
 	field := set.sorted()[0]
 	sc := newSchema(field)
-	c := &compiler{sc, x.env}
+	c := &compiler{sc: sc, env: ct.x.env}
 	fn, err := c.condition(e, "where")
 	if err != nil {
 		return nil, err
 	}
 	row := make(Row, 1)
-	return s.memo(field, func(v Value) bool {
+	return ct.memo(field, func(v Value) bool {
 		row[0] = v
 		return fn(row).isTrue()
 	}), nil
@@ -528,7 +537,8 @@ func (x *execution) codeCondition(s *Store, e expr) (func(id uint32) bool, error
 
 // memo makes a test of a field's value a test of events that asks once for
 // each code of the field's dictionary.
-func (s *Store) memo(field string, test func(Value) bool) func(id uint32) bool {
+func (ct codeTests) memo(field string, test func(Value) bool) func(id uint32) bool {
+	s := ct.s
 	switch field {
 	case "_time", "_indextime", "_raw":
 		return func(id uint32) bool { return test(s.meta(field[1], id)) }
@@ -541,6 +551,14 @@ func (s *Store) memo(field string, test func(Value) bool) func(id uint32) bool {
 	if c == nil {
 		known := test(missing)
 		return func(uint32) bool { return known }
+	}
+	if c.dict.len() > 4*ct.events {
+		return func(id uint32) bool { // few events: most values are never asked for
+			if code := c.code(id); code != 0 {
+				return test(c.dict.value(code))
+			}
+			return test(missing)
+		}
 	}
 	known := make([]uint8, c.dict.len()+1)
 	return func(id uint32) bool {
@@ -585,12 +603,13 @@ func (e *Engine) Delete(ctx context.Context, search string, params Params) (int,
 	if err != nil {
 		return 0, err
 	}
-	test, err := x.codeTest(e.Store, tree)
+	ids := e.Store.candidates(r, allTime)
+	test, err := codeTests{x, e.Store, len(ids)}.test(tree)
 	if err != nil {
 		return 0, err
 	}
 	var found []uint32
-	for _, id := range e.Store.candidates(r, allTime) {
+	for _, id := range ids {
 		if test(id) {
 			found = append(found, id)
 		}

@@ -53,7 +53,7 @@ func (p *Props) bind() *Props {
 			env := *e.env
 			e.env, e.known = &env, map[string]uint32{}
 			// It was compiled once already, when the props were read.
-			e.fn, _, _ = (&compiler{newSchema(e.reads...), e.env}).compile(e.expr)
+			e.fn, _, _ = (&compiler{sc: newSchema(e.reads...), env: e.env}).compile(e.expr)
 		}
 		own.bySourcetype[name] = &mine
 	}
@@ -126,7 +126,7 @@ func (st *sourcetypeProps) setting(key, value string, loc *time.Location) error 
 			return err
 		}
 		c.env = &evalEnv{loc: loc, src: parser.src}
-		if _, _, err = (&compiler{newSchema(c.reads...), c.env}).assignable(e, key); err != nil {
+		if _, _, err = (&compiler{sc: newSchema(c.reads...), env: c.env}).assignable(e, key); err != nil {
 			return err
 		}
 		c.volatile = slices.Contains(c.reads, "_time") || slices.Contains(c.reads, "_raw") || slices.Contains(c.reads, "_indextime")
@@ -178,7 +178,8 @@ func (p *Props) apply(s *Store, id uint32) {
 		if a.onlyNew && to.code(id) != 0 {
 			continue
 		}
-		to.set(id, to.dict.intern(from.dict.kinds[code-1], from.dict.bytes(code)))
+		copied, _ := to.dict.intern(from.dict.entry(code))
+		to.set(id, copied)
 	}
 	// Calculated fields do not see each other: all are computed from what the
 	// event had, then all are set.

@@ -295,6 +295,11 @@ func (u *survey) command(c command, r *reach) *reach {
 	case *evalCommand:
 		for _, s := range c.sets {
 			u.expr(r, s.value)
+			if braced := bracedFields(s.field); len(braced) > 0 {
+				u.read(r, braced...)
+				r.loose = true
+				continue
+			}
 			r.make(s.field)
 		}
 	case *fieldsCommand:
@@ -473,7 +478,7 @@ func (u *survey) foreach(c *foreachCommand, r *reach) *reach {
 		for _, f := range fields {
 			if c.multivalue {
 				u.read(r, f)
-				r.make("__item")
+				r.make("__item", "__iter")
 			}
 			if cmds, err := c.instance(f, f, nil); err == nil {
 				r = u.pipeline(cmds, r)
@@ -481,6 +486,7 @@ func (u *survey) foreach(c *foreachCommand, r *reach) *reach {
 		}
 	}
 	delete(r.made, "__item")
+	delete(r.made, "__iter")
 	return r
 }
 

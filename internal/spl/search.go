@@ -1,7 +1,9 @@
 package spl
 
 import (
+	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -37,7 +39,7 @@ type (
 		sub    *subsearch
 		parser *parser
 	}
-	searchNone struct{} // NOT () of an empty subsearch
+	searchNone struct{} // NOT ( ) of an empty subsearch: matches nothing
 )
 
 const searchStops = `|][()"=<>!`
@@ -205,7 +207,7 @@ func (p *parser) searchPrimary(stops []string) (searchExpr, error) {
 	}
 	word, isQuoted := "", p.peek() == '"'
 	if isQuoted {
-		s, err := p.quoted()
+		s, err := p.searchPhrase()
 		if err != nil {
 			return nil, err
 		}
@@ -286,7 +288,7 @@ func (p *parser) searchComparison(at int, name, op string) (searchExpr, error) {
 	var value string
 	switch c := p.peek(); {
 	case c == '"':
-		s, err := p.quoted()
+		s, err := p.searchPhrase()
 		if err != nil {
 			return nil, err
 		}
@@ -296,6 +298,9 @@ func (p *parser) searchComparison(at int, name, op string) (searchExpr, error) {
 	default:
 		if value = p.bare(`|][()"`); value == "" {
 			return nil, p.refuse(valueAt, "a value is missing after %s%s", name+op, p.found())
+		}
+		if slices.Contains([]string{"AND", "OR", "NOT", "IN", "AS"}, value) {
+			return nil, p.refuse(valueAt, "the value %s is an operator too: write %s%s\"%s\"", value, name, op, value)
 		}
 	}
 	switch name {
@@ -329,7 +334,7 @@ func (p *parser) searchIN(at int, name string) (searchExpr, error) {
 		valueAt := p.pos
 		var v string
 		if p.peek() == '"' {
-			s, err := p.quoted()
+			s, err := p.searchPhrase()
 			if err != nil {
 				return nil, err
 			}
@@ -349,6 +354,13 @@ func (p *parser) searchIN(at int, name string) (searchExpr, error) {
 		}
 		return nil, p.refuse(p.pos, "IN: a , or ) is expected here%s", p.found())
 	}
+}
+
+// searchPhrase takes a quoted text of a search, in which \| is a bar, too
+// (Search Reference, "search", quotes and escaping characters).
+func (p *parser) searchPhrase() (string, error) {
+	s, err := p.quoted()
+	return strings.ReplaceAll(s, `\|`, "|"), err
 }
 
 // searchFields adds the fields that e reads to set.
@@ -403,25 +415,26 @@ func (e *searchField) matcher() func(Value) bool {
 	}
 }
 
-// searchTest compares as search does: text without regard to case, numbers by
-// value, * as a wildcard, quoted or not.
+// searchTest compares as search does: = and != compare texts without regard to
+// case, so that 1 is not 1.0, with * as a wildcard, quoted or not, and a
+// network matches its addresses; < and its like compare two numbers by size
+// and everything else as text (Search Reference, "search").
 func searchTest(op, pattern string, isIndex bool) func(Value) bool {
 	equal := func(v Value) bool { return strings.EqualFold(v.String(), pattern) }
 	want, isNumeric := parseNumber(pattern)
+	network, notNetwork := netip.ParsePrefix(pattern)
 	switch {
+	case notNetwork == nil:
+		equal = func(v Value) bool {
+			s := v.String()
+			return strings.EqualFold(s, pattern) || cidrContains(network.Masked(), s)
+		}
 	case strings.Contains(pattern, "*"):
 		w := newWildcard(pattern, true)
 		equal = func(v Value) bool {
 			s := v.String()
 			// index=* leaves out the internal indexes, as Splunk does.
 			return w.match(s) && !(isIndex && strings.HasPrefix(s, "_") && !strings.HasPrefix(pattern, "_"))
-		}
-	case isNumeric:
-		equal = func(v Value) bool {
-			if f, ok := v.Float(); ok {
-				return f == want
-			}
-			return strings.EqualFold(v.String(), pattern)
 		}
 	}
 	order := func(v Value) int {

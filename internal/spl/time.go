@@ -252,11 +252,13 @@ func strftime(epoch float64, format string, loc *time.Location) (string, error) 
 	return b.String(), nil
 }
 
-// strftimeLayouts are the variables for which Go's layouts have a word.
+// strftimeLayouts are the variables for which Go's layouts have a word. %x and
+// %X are the server's locale, which is not ours to know; %V is week 33 on the
+// page "Date and Time functions" where the ISO calendar has 32: not known either.
 var strftimeLayouts = map[string]string{
 	"a": "Mon", "A": "Monday", "b": "Jan", "B": "January", "h": "Jan", "c": "Mon Jan _2 15:04:05 2006",
 	"d": "02", "D": "01/02/06", "e": "_2", "F": "2006-01-02", "H": "15", "I": "03", "j": "002", "m": "01", "M": "04",
-	"p": "PM", "S": "05", "T": "15:04:05", "x": "01/02/2006", "X": "15:04:05", "y": "06", "Y": "2006",
+	"p": "PM", "S": "05", "T": "15:04:05", "y": "06", "Y": "2006",
 	"z": "-0700", ":z": "-07:00", "Z": "MST",
 	"+": "Mon Jan _2 15:04:05 MST 2006",
 }
@@ -273,9 +275,6 @@ func strftimeOther(t time.Time, directive string) string {
 		return strconv.Itoa(int(t.Weekday()))
 	case "u":
 		return strconv.Itoa((int(t.Weekday())+6)%7 + 1)
-	case "V":
-		_, week := t.ISOWeek()
-		return fmt.Sprintf("%02d", week)
 	case "G":
 		year, _ := t.ISOWeek()
 		return strconv.Itoa(year)
@@ -304,7 +303,7 @@ func readDirective(s string) (directive string, width int) {
 	case strings.HasPrefix(s, ":z"):
 		return ":z", 0
 	}
-	if _, ok := strftimeLayouts[s[:1]]; ok || strings.IndexByte("sklwuVGU%", s[0]) >= 0 {
+	if _, ok := strftimeLayouts[s[:1]]; ok || strings.IndexByte("sklwuGU%", s[0]) >= 0 {
 		return s[:1], 0
 	}
 	return "", 0
@@ -367,7 +366,7 @@ func strptime(s, format string, loc *time.Location) (epoch float64, ok bool, err
 	monthName := func(i int) string { return time.Month(i).String() }
 	dayName := func(i int) string { return time.Weekday(i).String() }
 	expanded := strings.NewReplacer("%%", "%%", "%T", "%H:%M:%S", "%F", "%Y-%m-%d", "%D", "%m/%d/%y", "%R", "%H:%M",
-		"%c", "%a %b %e %H:%M:%S %Y", "%x", "%m/%d/%Y", "%X", "%H:%M:%S", "%+", "%a %b %e %H:%M:%S %Z %Y").Replace(format)
+		"%c", "%a %b %e %H:%M:%S %Y", "%+", "%a %b %e %H:%M:%S %Z %Y").Replace(format)
 	for i := 0; i < len(expanded); i++ {
 		c := expanded[i]
 		if c != '%' {

@@ -44,6 +44,16 @@ func number(f float64) Value {
 	}
 	return Value{kind: kindNumber, num: f}
 }
+
+// precise is a number that is written with all the digits that a double has.
+func precise(f float64) Value {
+	v := number(f)
+	if v.kind == kindNumber && (f != math.Trunc(f) || math.Abs(f) >= 1e15) {
+		v.str = writeNumber(f)
+	}
+	return v
+}
+
 func spelled(f float64, s string) Value { return Value{kind: kindNumber, num: f, str: s} }
 func boolean(b bool) Value {
 	if b {
@@ -145,6 +155,10 @@ func formatNumber(f float64) string {
 	if mantissa, _, _ := strings.Cut(shortest, "e"); len(strings.Trim(mantissa, "-")) >= 18 {
 		f, _ = strconv.ParseFloat(strconv.FormatFloat(f, 'e', 14, 64), 64)
 	}
+	return writeNumber(f)
+}
+
+func writeNumber(f float64) string {
 	if a := math.Abs(f); a >= 1e21 || a < 1e-6 {
 		return strconv.FormatFloat(f, 'g', -1, 64)
 	}
