@@ -32,9 +32,13 @@ GOTESTSUM = "$$($(TOOLS) path gotestsum)/bin/gotestsum" --format pkgname --forma
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# Build tags of `make build`: TAGS=scs adds the destination Splunk Cloud Services
+# (forwarder/scs/README.md says why it is not there without).
+TAGS ?=
+
 .PHONY: build
-build: ## build dist/aiwatch
-	CGO_ENABLED=0 go build -trimpath -o dist/aiwatch ./cmd/aiwatch
+build: ## build dist/aiwatch; TAGS=scs adds Splunk Cloud Services
+	CGO_ENABLED=0 go build -trimpath -tags '$(TAGS)' -o dist/aiwatch ./cmd/aiwatch
 
 .PHONY: package
 package: ## build the archives of the Splunk add-on and app, bills of materials and checksums into dist/
@@ -54,9 +58,11 @@ format: linters
 
 vet:
 	go vet ./...
+	go vet -tags scs ./cmd/aiwatch
 
 staticcheck: linters
 	"$$($(TOOLS) path staticcheck)/bin/staticcheck" ./...
+	"$$($(TOOLS) path staticcheck)/bin/staticcheck" -tags scs ./cmd/aiwatch
 
 generated:
 	.ci/generated
@@ -79,6 +85,8 @@ test: ## every test: first under the race detector without counterparts, then al
 	$(GOTESTSUM) --hide-summary skipped -- -race -short -timeout 15m ./...
 	@# Never from the cache: a counterpart is no part of what the cache looks at.
 	$(GOTESTSUM) -- -count=1 -timeout 30m ./...
+	@# What is in the program with the tag alone.
+	$(GOTESTSUM) -- -count=1 -tags scs -run '^TestSCS' ./cmd/aiwatch
 
 .PHONY: soak
 soak: ## every test with the full counts (AIWATCH_ROUNDS=100); takes hours

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
 	"aiwatch/forwarder"
@@ -16,8 +15,8 @@ func (p *program) destination(ctx context.Context, config *conf.Config, log *slo
 	if err != nil {
 		return nil, exitWith(exitUsage, err)
 	}
-	if s.Kind() != "hec" {
-		return nil, exitWith(exitUsage, errors.New("this version delivers to [hec] alone; [scs] waits for a licence of the SDK's own dependency"))
+	if s.Kind() == "scs" {
+		return p.toSCS(ctx, s, log)
 	}
 	token, err := secret(ctx, s, "token")
 	if err != nil {

@@ -45,7 +45,7 @@ func builtProgram(t *testing.T) string {
 		if built.dir, built.err = os.MkdirTemp("", "aiwatch-binary-"); built.err != nil {
 			return
 		}
-		out, err := exec.Command("go", "build", "-buildvcs=false", "-o", built.dir, ".").CombinedOutput()
+		out, err := exec.Command("go", "build", "-buildvcs=false", "-tags", programTags, "-o", built.dir, ".").CombinedOutput()
 		if err != nil {
 			built.err = fmt.Errorf("build the program: %w\n%s", err, out)
 		}

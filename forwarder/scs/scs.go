@@ -4,6 +4,9 @@
 // api.scp.splunk.com. It is neither Splunk Enterprise nor Splunk Cloud Platform:
 // those take events by HEC (forwarder/hec).
 //
+// Splunk ships the SDK with a module that has no licence to pass on, so only a
+// program that is built with the tag scs has this destination (README.md).
+//
 // Events go by the SDK's PostEvents, from our own queue. The SDK's batch sender
 // is not used: it keeps events in memory and loses some. The service answers 200
 // when it has the events and confirms nothing later.
@@ -16,7 +19,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,12 +50,10 @@ type Config struct {
 	Tenant                 string
 	Token                  string // a bearer token, which ends some day
 	ClientID, ClientSecret string // of a service principal, which fetches tokens
-	// Host replaces scp.splunk.com, the domain of the services.
+	// Host replaces scp.splunk.com, the domain of the services. It may be a URL,
+	// such as a gateway's, which then answers for the API and for tokens.
 	Host    string
 	Timeout time.Duration // of one answer; 0 is a minute
-
-	// api and auth replace the URLs of the services in tests.
-	api, auth string
 }
 
 // Destination is the ingest service of one tenant.
@@ -73,10 +76,19 @@ func New(config Config) (*Destination, error) {
 	case (config.ClientID == "") != (config.ClientSecret == ""):
 		return nil, errors.New("[scs] client_id and client_secret go together")
 	}
+	if at, err := url.Parse(config.Host); strings.Contains(config.Host, "://") && (err != nil || at.Host == "" || at.Path != "" || at.Scheme != "https" && !isLoopback(at)) {
+		return nil, fmt.Errorf("[scs] host = %s: give a domain, or a URL of https without a path", config.Host)
+	}
 	if config.Timeout == 0 {
 		config.Timeout = defaultTimeout
 	}
 	return &Destination{config: config}, nil
+}
+
+// isLoopback tells whether a URL is of this machine, where http is harmless.
+func isLoopback(at *url.URL) bool {
+	ip := net.ParseIP(at.Hostname())
+	return at.Scheme == "http" && (at.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // connect returns the service, with a token that it fetches when there is none.
@@ -87,16 +99,16 @@ func (d *Destination) connect() (*ingest.Service, error) {
 	config := &services.Config{
 		Tenant: d.config.Tenant, Host: d.config.Host, Timeout: d.config.Timeout, RoundTripper: transport{d},
 	}
-	if scheme, host, ok := strings.Cut(d.config.api, "://"); ok {
+	var auth string // Splunk's
+	if scheme, host, ok := strings.Cut(d.config.Host, "://"); ok {
 		config.Scheme, config.OverrideHost, config.Host = scheme, host, ""
+		auth = d.config.Host
+	} else if d.config.Host != "" {
+		auth = "https://auth." + d.config.Host
 	}
 	if d.config.Token != "" {
 		config.Token = d.config.Token
 	} else {
-		auth := d.config.auth
-		if auth == "" && d.config.Host != "" {
-			auth = "https://auth." + d.config.Host
-		}
 		config.TokenRetriever = idp.NewClientCredentialsRetriever(d.config.ClientID, d.config.ClientSecret, "", auth)
 	}
 	client, err := services.NewClient(config)

@@ -79,7 +79,7 @@ func start(t *testing.T, config Config) (*tenant, *Destination) {
 	s := &tenant{t: t, token: config.Token}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	config.Tenant, config.api, config.auth, config.Timeout = "acme", server.URL, server.URL, 5*time.Second
+	config.Tenant, config.Host, config.Timeout = "acme", server.URL, 5*time.Second
 	d, err := New(config)
 	require.NoError(t, err)
 	return s, d
@@ -218,6 +218,10 @@ func TestNew(t *testing.T) {
 	} {
 		_, err := New(config)
 		require.ErrorContains(t, err, want)
+	}
+	for _, host := range []string{"http://proxy.example", "https://proxy.example/path", "ftp://proxy.example", "https://"} {
+		_, err := New(Config{Tenant: "a", Token: "t", Host: host})
+		require.ErrorContains(t, err, "host = "+host)
 	}
 	_, err := New(Config{Tenant: "a", Token: "t", ClientID: "c", ClientSecret: "s"})
 	require.ErrorContains(t, err, "either token")

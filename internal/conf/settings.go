@@ -192,13 +192,13 @@ func Kinds() []*Kind {
 		},
 		{
 			Name: "scs", File: AIWatchFile,
-			Doc: "The destination Splunk Cloud Services; for Splunk Enterprise and Splunk Cloud Platform use [hec]",
+			Doc: "The destination Splunk Cloud Services, in programs that are built with the tag scs; for Splunk Enterprise and Splunk Cloud Platform use [hec]",
 			Settings: []Setting{
 				{Name: "tenant", Type: String, Required: true, Doc: "The tenant's name"},
 				{Name: "token", Type: SecretType, Doc: "An access token"},
 				{Name: "client_id", Type: String, Doc: "The id of a service principal, which fetches its tokens itself"},
 				{Name: "client_secret", Type: SecretType, Doc: "The principal's secret"},
-				{Name: "host", Type: String, DefaultDoc: "Splunk's", Doc: "Another host of the services"},
+				{Name: "host", Type: String, DefaultDoc: "Splunk's", Doc: "Another domain of the services, or the URL of a gateway in front of them"},
 			},
 			Rules: []Rule{exactlyOne("token", "client_id"), together("client_id", "client_secret")},
 		},
