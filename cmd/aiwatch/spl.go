@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +13,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"aiwatch/internal/addon"
 	"aiwatch/internal/conf"
+	"aiwatch/internal/detection"
 	"aiwatch/internal/spl"
 )
 
@@ -25,14 +24,14 @@ func (p *program) splCommand() *cli.Command {
 		Usage:     "run a search over events, without Splunk",
 		ArgsUsage: "SEARCH",
 		Description: "Runs a search with aiwatch's evaluator for a subset of SPL, with the add-on's\n" +
-			"search-time fields, and prints one JSON object a row. Events come newest first, times are\n" +
-			"UTC, the range is all time unless one is given. What the subset does not hold is refused,\n" +
-			"with its position, exit code 2 and nothing printed. outputlookup writes to the file that\n" +
-			"--lookup names; collect keeps nothing.",
+			"search-time fields and the app's macros, lookups and saved searches, and prints one JSON\n" +
+			"object a row. Events come newest first, times are UTC, the range is all time unless one\n" +
+			"is given. What the subset does not hold is refused, with its position, exit code 2 and\n" +
+			"nothing printed. outputlookup writes to the file that --lookup names; collect keeps nothing.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "events", Usage: "read events from `FILE`, one envelope or flat row a line, gzip and zstd too; - is standard input"},
-			&cli.StringSliceFlag{Name: "lookup", Usage: "`NAME=CSV`: a lookup or KV collection, as a file"},
-			&cli.StringFlag{Name: "app", Usage: "take macros, transforms, lookups, data models and saved searches from the app in `DIR`"},
+			&cli.StringSliceFlag{Name: "lookup", Usage: "`NAME=CSV`: a lookup or KV collection, as a file, in place of the app's"},
+			&cli.StringFlag{Name: "app", Usage: "take macros, transforms, lookups, data models and saved searches from the app in `DIR`, not from the one that is built in"},
 			&cli.StringFlag{Name: "macros", Usage: "take macros from `FILE`, over the app's"},
 			&cli.StringFlag{Name: "transforms", Usage: "take lookup definitions from `FILE`, over the app's"},
 			&cli.StringFlag{Name: "now", Usage: "the search's clock: epoch seconds or RFC 3339"},
@@ -130,27 +129,19 @@ func refused(err error) error {
 // searchEngine makes an engine of the command's flags. files tells where each
 // lookup that was named came from.
 func (p *program) searchEngine(c *cli.Context) (engine *spl.Engine, files map[string]string, err error) {
-	var made bytes.Buffer
-	if err := addon.WriteProps(&made); err != nil {
-		return nil, nil, err
-	}
-	parsed, err := conf.Parse("props.conf", &made)
+	app, err := detection.FS()
 	if err != nil {
 		return nil, nil, err
 	}
-	props, err := spl.NewProps(spl.ConfOf(parsed), time.UTC)
-	if err != nil {
-		return nil, nil, err
+	if dir := c.String("app"); dir != "" {
+		app = os.DirFS(dir)
 	}
-	engine = &spl.Engine{Store: spl.NewStore(props), Lookups: spl.NewLookups(), Location: time.UTC, Macros: spl.Conf{}, Transforms: spl.Conf{}}
+	if engine, err = detection.Engine(app, time.UTC); err != nil {
+		return nil, nil, fmt.Errorf("read the app: %w", err)
+	}
 	engine.Collect = func(index string, _ []string, rows []spl.Row) error {
 		fmt.Fprintf(p.stderr, "aiwatch: collect: %d rows for index %s are not kept\n", len(rows), index)
 		return nil
-	}
-	if dir := c.String("app"); dir != "" {
-		if err := engine.LoadApp(os.DirFS(dir)); err != nil {
-			return nil, nil, fmt.Errorf("--app %s: %w", dir, err)
-		}
 	}
 	for flag, into := range map[string]spl.Conf{"macros": engine.Macros, "transforms": engine.Transforms} {
 		path := c.String(flag)
@@ -179,6 +170,9 @@ func (p *program) searchEngine(c *cli.Context) (engine *spl.Engine, files map[st
 		t, err := readTable(path)
 		if err != nil {
 			return nil, nil, fmt.Errorf("--lookup %s: %w", name, err)
+		}
+		if file := engine.Transforms[name]["filename"]; file != "" {
+			name = file // the name of a definition stands for its file
 		}
 		files[strings.TrimSuffix(name, ".csv")] = path
 		engine.Lookups.Set(name, t)

@@ -99,3 +99,30 @@ func TestSPLUsage(t *testing.T) {
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, errs, "line 1")
 }
+
+func TestSPLHasTheApp(t *testing.T) {
+	const events = `{"time":1773140000,"sourcetype":"aiwatch:s3","event":{"operation":"REST.GET.OBJECT","user":"alice","src":"10.1.2.3"}}
+{"time":1773140001,"sourcetype":"aiwatch:git","event":{"operation":"repo.cloned","user":"bob","src":"10.1.2.3"}}
+`
+	out, errs, code := runSPL(t, events, "--events", "-", "`aiwatch_s3` | lookup aiwatch_networks cidr AS src OUTPUT name AS network | eval day=`aiwatch_day(_time)` | table user network day")
+	require.Equal(t, 0, code, errs)
+	require.Equal(t, `{"user":"alice","day":20522}`+"\n", out)
+
+	path := filepath.Join(t.TempDir(), "mine.csv")
+	require.NoError(t, os.WriteFile(path, []byte("name,cidr\noffice,10.1.0.0/16\n"), 0o600))
+	out, errs, code = runSPL(t, events, "--events", "-", "--lookup", "aiwatch_networks="+path, "`aiwatch_events` | lookup aiwatch_networks cidr AS src OUTPUT name AS network | table user network")
+	require.Equal(t, 0, code, errs)
+	require.Equal(t, `{"user":"bob","network":"office"}
+{"user":"alice","network":"office"}
+`, out)
+
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "default"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "default", "macros.conf"), []byte("[mine]\ndefinition = user=bob\n"), 0o600))
+	out, errs, code = runSPL(t, events, "--events", "-", "--app", dir, "`mine` | table user")
+	require.Equal(t, 0, code, errs)
+	require.Equal(t, `{"user":"bob"}`+"\n", out)
+	_, errs, code = runSPL(t, events, "--events", "-", "--app", dir, "`aiwatch_s3`")
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errs, "unknown macro")
+}
