@@ -192,8 +192,10 @@ func cim(sourcetype string) []setting {
 		}
 	}
 	signed := "case(" + strings.Join(signature, ",") + ")"
+	// A commit's signature is a field of the schema: an EVAL without it would
+	// take it out of every other event.
 	return append(settings, eval("severity", "case("+strings.Join(severity, ",")+")"),
-		eval("signature", signed), eval("description", "coalesce(if("+alert+",error,null()),"+signed+")"))
+		eval("signature", "coalesce("+signed+",signature)"), eval("description", "coalesce(if("+alert+",error,null()),"+signed+")"))
 }
 
 // noFile keeps a category from being `file`, which puts a change out of CIM's

@@ -16,6 +16,7 @@ import (
 	"aiwatch/internal/addon"
 	"aiwatch/internal/conf"
 	"aiwatch/internal/event"
+	"aiwatch/internal/event/schema"
 	"aiwatch/internal/spl"
 )
 
@@ -75,6 +76,24 @@ func TestWhatIsSuppliedAtSearchTime(t *testing.T) {
 		{`{"time":1,"sourcetype":"aiwatch:other","event":{"user":"a"}}`, "actor", ""},
 	} {
 		require.Equal(t, c.want, one(t, p, c.event, c.field), "%s of %s", c.field, c.event)
+	}
+}
+
+// TestWhatIsSentIsFound: no alias and no EVAL takes a field of the schema away,
+// because CIM has a field of that name for something else.
+func TestWhatIsSentIsFound(t *testing.T) {
+	p := props(t)
+	for _, sourcetype := range []string{event.SourcetypeMLflow, event.SourcetypeS3, event.SourcetypeGit, event.SourcetypeHealth} {
+		for _, f := range schema.All() {
+			if f.Kind == schema.List {
+				continue
+			}
+			sent := fmt.Sprintf(`{"time":1,"sourcetype":%q,"event":{"operation":"commit.added",%q:"7"}}`, sourcetype, f.Name)
+			if f.Name == "operation" {
+				sent = fmt.Sprintf(`{"time":1,"sourcetype":%q,"event":{"operation":"7"}}`, sourcetype)
+			}
+			require.Equal(t, "7", one(t, p, sent, f.Name), "%s of %s", f.Name, sent)
+		}
 	}
 }
 
