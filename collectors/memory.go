@@ -22,8 +22,9 @@ type Memory struct {
 	mu      sync.Mutex
 	state   map[string][]byte
 	staged  map[string][]byte // nil value: deleted
-	pending [][]byte
-	health  []event.Event // wait for the next checkpoint
+	pending []byte            // envelopes, one behind the other
+	ends    []int             // where each ends
+	health  []event.Event     // wait for the next checkpoint
 	seq     uint64
 	base    uint64 // seq at the last checkpoint
 	events  uint64
@@ -66,7 +67,8 @@ func (m *Memory) append(ev *event.Event) {
 	if e.Host == "" {
 		e.Host = m.Host
 	}
-	m.pending = append(m.pending, e.AppendEnvelope(nil))
+	m.pending = e.AppendEnvelope(m.pending)
+	m.ends = append(m.ends, len(m.pending))
 }
 
 // Get returns the value under key, nil when there is none.
@@ -145,15 +147,17 @@ func (m *Memory) checkpoint() error {
 	m.health = nil
 	m.events += m.seq - m.base
 	m.base = m.seq
-	pending := m.pending
-	m.pending = nil
+	pending, ends := m.pending, m.ends
+	m.pending, m.ends = m.pending[:0], m.ends[:0]
 	if m.Deliver == nil {
 		return nil
 	}
-	for _, envelope := range pending {
-		if err := m.Deliver(envelope); err != nil {
+	start := 0
+	for _, end := range ends {
+		if err := m.Deliver(pending[start:end:end]); err != nil {
 			return err
 		}
+		start = end
 	}
 	return nil
 }
@@ -171,7 +175,7 @@ func (m *Memory) Discard() {
 
 func (m *Memory) discard() {
 	clear(m.staged)
-	m.pending = nil
+	m.pending, m.ends = m.pending[:0], m.ends[:0]
 	m.seq = m.base
 }
 

@@ -139,12 +139,20 @@ func isOid(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+		if !hexDigits[s[i]] {
 			return false
 		}
 	}
 	return true
 }
+
+// hexDigits are those of object ids, which are asked about very often.
+var hexDigits = func() (is [256]bool) {
+	for _, c := range "0123456789abcdef" {
+		is[c] = true
+	}
+	return is
+}()
 
 // isZeroOid reports whether s is the id that stands for no object.
 func isZeroOid(s string) bool { return strings.Trim(s, "0") == "" }

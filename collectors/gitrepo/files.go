@@ -456,6 +456,10 @@ type autoMerge struct {
 	count  int
 }
 
+// mergeFolders is the pattern of the folders' names; a process that is killed
+// leaves one behind.
+func (m *mirror) mergeFolders() string { return shortHash(m.dir) + ".merge-*" }
+
 func (a *autoMerge) close() {
 	if a.dir != "" {
 		_ = os.RemoveAll(a.dir)
@@ -470,7 +474,7 @@ func (a *autoMerge) gives(ctx context.Context, m *mirror, oid string, parents []
 	}
 	g := m.git
 	if a.dir == "" {
-		dir, err := os.MkdirTemp(m.root, "merge-")
+		dir, err := os.MkdirTemp(m.root, m.mergeFolders())
 		if err != nil {
 			return false
 		}

@@ -42,17 +42,17 @@ func FuzzCommit(f *testing.F) {
 
 func FuzzRawDiff(f *testing.F) {
 	oid := strings.Repeat("a", 40)
-	f.Add([]byte(oid + " refs/m/heads/main\x00\n:000000 100644 " + oid + " " + oid + " A\x00a.pt\x00" + oid + " x\x00"))
+	f.Add([]byte(oid + " refs/m/heads/main " + oid + " " + oid + "\x00\n:000000 100644 " + oid + " " + oid + " A\x00a.pt\x00" + oid + " x\x00"))
 	f.Add([]byte(oid + "\x00" + oid + " \x00\n:\x00"))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, out []byte) {
 		in := rawReader{r: bufio.NewReader(bytes.NewReader(out))}
 		for {
-			oid, _, err := in.commit()
+			c, err := in.commit()
 			if err != nil {
 				return
 			}
-			require.True(t, isOid(oid))
+			require.True(t, isOid(c.oid))
 			for {
 				c, ok, err := in.change()
 				if err != nil {

@@ -104,6 +104,7 @@ type Collector struct {
 	logs      []*logFile
 	// checkpointEvery is how many events go between two checkpoints.
 	checkpointEvery int
+	maxSpool        int64 // bytes of one walk
 
 	mu     sync.Mutex
 	report collectors.Report
@@ -138,7 +139,7 @@ func New(cfg Config) (*Collector, error) {
 	if len(cfg.URLs) == 0 {
 		return nil, errors.New("url: name at least one repository")
 	}
-	c := &Collector{cfg: cfg, checkpointEvery: defaultCheckpoint}
+	c := &Collector{cfg: cfg, checkpointEvery: defaultCheckpoint, maxSpool: maxSpool}
 	for _, pattern := range cfg.ProtectedRefs {
 		c.protected = append(c.protected, globRegexp(pattern))
 	}

@@ -1,13 +1,11 @@
 package gitrepo
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -182,39 +180,6 @@ func (t *teller) peel() error {
 	return nil
 }
 
-// A walk is a set of commits: those reachable from the tips and not from the
-// others.
-type walk struct {
-	tips map[string]string // commit to the reference it is told under
-	not  []string
-}
-
-// from adds the tips of the references that pass. Of two references at one
-// commit the first by name gives it its name.
-func (w *walk) from(changes []*refChange, pass func(*refChange) bool) {
-	for _, c := range changes {
-		if c.newCommit != "" && pass(c) {
-			if _, ok := w.tips[c.newCommit]; !ok {
-				w.tips[c.newCommit] = c.name
-			}
-		}
-	}
-}
-
-func (w *walk) stdin() []byte {
-	var b bytes.Buffer
-	for _, tip := range slices.Sorted(maps.Keys(w.tips)) {
-		b.WriteString(tip)
-		b.WriteByte('\n')
-	}
-	for _, oid := range w.not {
-		b.WriteByte('^')
-		b.WriteString(oid)
-		b.WriteByte('\n')
-	}
-	return b.Bytes()
-}
-
 // tellCommits tells the commits that became reachable from a protected
 // reference, then those that became reachable at all from any other.
 func (t *teller) tellCommits(tips []keptTip) error {
@@ -248,160 +213,8 @@ func (t *teller) tellCommits(tips []keptTip) error {
 	return t.tellWalk(other, false, nil)
 }
 
-// A telling decides how a commit of a walk is told; nil tells it as added.
-type telling func(c *commit) (asInventory bool)
-
-// A record is a commit with its changed paths, or a part of them.
-type record struct {
-	oid, ref string
-	more     bool // the paths of a commit that was told
-	changes  []change
-}
-
-const (
-	recordsAtOnce = 64
-	changesAtOnce = 2048
-)
-
-// logArgs are those of the walk over new commits. Nothing that a repository
-// holds changes what they print: no mailmap, notes, decoration, encoding or
-// drivers.
-var logArgs = []string{
-	"log", "--topo-order", "--reverse", "--source", "--format=%H %S", "-z", "--no-abbrev", "--no-renames",
-	"--diff-merges=first-parent", "--no-color", "--no-ext-diff", "--no-textconv", "--no-decorate", "--no-notes",
-	"--no-mailmap", "--no-show-signature", "--ignore-missing", "--stdin",
-}
-
-// tellWalk tells the commits of a walk, parents before children.
-func (t *teller) tellWalk(w walk, protected bool, as telling) (err error) {
-	if len(w.tips) == 0 {
-		return nil
-	}
-	var direct map[string]bool
-	if protected {
-		var total int64
-		if direct, total, err = t.survey(w); err != nil {
-			return err
-		}
-		t.r.c.progress(0, total)
-	}
-	args := append(slices.Clone(logArgs), "--raw")
-	if as != nil && t.r.c.cfg.BackfillDays == 0 {
-		args = append(slices.Clone(logArgs), "--no-patch")
-	}
-	p, err := t.r.mirror.git.with(inPieces).start(t.ctx, args...)
-	if err != nil {
-		return err
-	}
-	defer p.feed(w.stdin())()
-	in := rawReader{r: p.stdout}
-	batch := make([]record, 0, recordsAtOnce)
-	pending := 0
-	flush := func() error {
-		err := t.tellRecords(batch, protected, direct, as)
-		batch, pending = batch[:0], 0
-		return err
-	}
-	for {
-		oid, source, err := in.commit()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("read history: %w", t.because(p, err))
-		}
-		rec := record{oid: oid, ref: w.tips[source]}
-		for {
-			c, ok, err := in.change()
-			if err != nil {
-				return fmt.Errorf("read history: %w", t.because(p, err))
-			}
-			if !ok {
-				break
-			}
-			if !t.r.class(&c).Asset {
-				continue
-			}
-			rec.changes = append(rec.changes, c)
-			if pending++; pending >= changesAtOnce {
-				batch = append(batch, rec)
-				if err := flush(); err != nil {
-					return err
-				}
-				rec = record{oid: oid, ref: w.tips[source], more: true}
-			}
-		}
-		if batch = append(batch, rec); len(batch) == recordsAtOnce {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := flush(); err != nil {
-		return err
-	}
-	if err := p.finish(); err != nil {
-		return fmt.Errorf("read history: %w", err)
-	}
-	return nil
-}
-
-// because prefers what git said when it ended to what that made of its output.
-func (t *teller) because(p *process, err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed) {
-		if gitErr := p.finish(); gitErr != nil {
-			return gitErr
-		}
-	}
-	return err
-}
-
-// inPieces keeps git from handing on each commit by itself.
-const inPieces = "GIT_FLUSH=0"
-
-// survey counts the commits of a walk and finds those that lie on the
-// first-parent chain of its tips and are no merges.
-func (t *teller) survey(w walk) (direct map[string]bool, total int64, err error) {
-	p, err := t.r.mirror.git.with(inPieces).start(t.ctx, "rev-list", "--topo-order", "--parents", "--ignore-missing", "--stdin")
-	if err != nil {
-		return nil, 0, err
-	}
-	defer p.feed(w.stdin())()
-	direct = map[string]bool{}
-	chain := map[string]bool{} // commits of the chain that are still to come: children come first
-	for tip := range w.tips {
-		chain[tip] = true
-	}
-	for {
-		line, err := p.stdout.ReadSlice('\n')
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, 0, fmt.Errorf("survey history: %w", err)
-		}
-		total++
-		oid, parents, _ := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(" "))
-		if !chain[string(oid)] {
-			continue
-		}
-		delete(chain, string(oid))
-		first, others, _ := bytes.Cut(parents, []byte(" "))
-		if len(others) == 0 {
-			direct[string(oid)] = true
-		}
-		if len(first) > 0 {
-			chain[string(first)] = true
-		}
-	}
-	if err := p.finish(); err != nil {
-		return nil, 0, fmt.Errorf("survey history: %w", err)
-	}
-	return direct, total, nil
-}
-
 // tellRecords tells some commits and their files.
-func (t *teller) tellRecords(records []record, protected bool, direct map[string]bool, as telling) error {
+func (t *teller) tellRecords(records []record, protected bool, as telling) error {
 	if len(records) == 0 {
 		return nil
 	}
@@ -430,7 +243,6 @@ func (t *teller) tellRecords(records []record, protected bool, direct map[string
 	}
 	for i := range records {
 		e := entry{rec: &records[i], c: &commits[i], protected: protected, history: as != nil}
-		e.direct = direct[e.rec.oid]
 		e.inventory = e.history && as(e.c)
 		e.signature = t.r.c.signers.verify(e.c, t.notBefore, t.at, e.history)
 		if !e.rec.more {
@@ -456,7 +268,6 @@ type entry struct {
 	rec       *record
 	c         *commit
 	protected bool // told as reached from a protected reference
-	direct    bool
 	history   bool // from before the first contact
 	inventory bool // and told as inventory
 	signature verified
@@ -515,7 +326,7 @@ func (t *teller) commitEvent(e *entry) *event.Event {
 	ev.GitCommit, ev.GitRef = e.rec.oid, e.rec.ref
 	ev.Protected = event.B(e.protected)
 	if e.protected {
-		ev.Direct = event.B(e.direct)
+		ev.Direct = event.B(e.rec.direct)
 	}
 	fillCommit(ev, e.c)
 	ev.ParentDate = t.newestParent(e.c)
@@ -823,38 +634,64 @@ func (t *teller) refEvent(c *refChange, operation string, n int64) *event.Event 
 // one moved or went away. It reports whether there are any.
 func (t *teller) tellDropped(c *refChange, n int64, reachable []string) (bool, error) {
 	w := walk{tips: map[string]string{c.oldCommit: c.name}, not: reachable}
-	out, err := t.r.mirror.git.output(t.ctx, w.stdin(), maxListing, "rev-list", "--topo-order", "--ignore-missing", "--stdin")
+	p, err := t.r.mirror.git.with(inPieces).start(t.ctx, "rev-list", "--topo-order", "--ignore-missing", "--stdin")
 	if err != nil {
-		return false, fmt.Errorf("find dropped commits: %w", err)
+		return false, err
 	}
-	ids := strings.Fields(string(out))
-	for chunk := range slices.Chunk(ids, recordsAtOnce) {
-		raws, err := t.objects.contents(chunk, maxCommit)
-		if err != nil {
-			return false, fmt.Errorf("read dropped commits: %w", err)
+	defer p.feed(w.stdin())()
+	dropped := false
+	var chunk []string
+	for {
+		line, err := p.stdout.ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false, fmt.Errorf("find dropped commits: %w", t.because(p, err))
 		}
-		for i, oid := range chunk {
-			if !t.due() {
-				continue
-			}
-			commit := parseCommit(raws[i].data, len(oid) == 64)
-			ev := t.r.event("commit.dropped", "deleted", "commit", t.r.id+"@"+oid, t.at)
-			ev.ID = event.MakeID(event.SourcetypeGit, "commit.dropped", ev.AssetID, c.name, c.old.oid, c.new, strconv.FormatInt(n, 10))
-			ev.Status = "success"
-			ev.NotBefore = t.notBefore
-			ev.GitCommit, ev.GitRef, ev.Protected = oid, c.name, event.B(c.protected)
-			ev.DroppedBy = c.newCommit
-			fillCommit(ev, &commit)
-			t.joins.credit(t.r.c, ev, c.name)
-			if ev.UserConfidence == "" {
-				ev.UserConfidence = confidenceUnknown
-			}
-			if err := t.emit(ev); err != nil {
+		if oid := strings.TrimSuffix(line, "\n"); oid != "" {
+			dropped = true
+			chunk = append(chunk, oid)
+		}
+		if len(chunk) == recordsAtOnce || err != nil {
+			if err := t.tellDroppedCommits(c, n, chunk); err != nil {
 				return false, err
 			}
+			chunk = chunk[:0]
+		}
+		if err != nil {
+			break
 		}
 	}
-	return len(ids) > 0, nil
+	if err := p.finish(); err != nil {
+		return false, fmt.Errorf("find dropped commits: %w", err)
+	}
+	return dropped, nil
+}
+
+func (t *teller) tellDroppedCommits(c *refChange, n int64, ids []string) error {
+	raws, err := t.objects.contents(ids, maxCommit)
+	if err != nil {
+		return fmt.Errorf("read dropped commits: %w", err)
+	}
+	for i, oid := range ids {
+		if !t.due() {
+			continue
+		}
+		commit := parseCommit(raws[i].data, len(oid) == 64)
+		ev := t.r.event("commit.dropped", "deleted", "commit", t.r.id+"@"+oid, t.at)
+		ev.ID = event.MakeID(event.SourcetypeGit, "commit.dropped", ev.AssetID, c.name, c.old.oid, c.new, strconv.FormatInt(n, 10))
+		ev.Status = "success"
+		ev.NotBefore = t.notBefore
+		ev.GitCommit, ev.GitRef, ev.Protected = oid, c.name, event.B(c.protected)
+		ev.DroppedBy = c.newCommit
+		fillCommit(ev, &commit)
+		t.joins.credit(t.r.c, ev, c.name)
+		if ev.UserConfidence == "" {
+			ev.UserConfidence = confidenceUnknown
+		}
+		if err := t.emit(ev); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // putRef writes what was told of a reference. One that is gone leaves nothing

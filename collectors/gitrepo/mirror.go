@@ -396,6 +396,12 @@ func (m *mirror) size() (int64, error) {
 // removeLeftovers removes what a git that was killed left in the mirror. The
 // mirror's lock is held, so no git works in it.
 func (m *mirror) removeLeftovers() {
+	for _, pattern := range []string{m.spoolFiles(), m.mergeFolders()} {
+		left, _ := filepath.Glob(filepath.Join(escapeGlob(m.root), pattern)) // the pattern is ours
+		for _, path := range left {
+			_ = os.RemoveAll(path)
+		}
+	}
 	_ = filepath.WalkDir(m.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil

@@ -32,9 +32,9 @@ const maxToken = 1 << 20
 
 var errToken = errors.New("a path or line is too long")
 
-// A rawReader reads what `git log --raw -z --format=%H %S` prints:
+// A rawReader reads what `git log --raw -z --format=%H %S %P` prints:
 //
-//	<oid> <source>\0\n:<modes and oids> <status>\0<path>\0:...\0<path>\0<oid> <source>\0...
+//	<oid> <source> <parents>\0\n:<modes and oids> <status>\0<path>\0:...\0<path>\0<oid> ...
 type rawReader struct {
 	r       *bufio.Reader
 	pending []byte // a token that was read too far
@@ -71,23 +71,34 @@ func (r *rawReader) token() ([]byte, error) {
 	}
 }
 
-// commit returns the next commit's id and the reference argument from which it
-// was reached; io.EOF after the last.
-func (r *rawReader) commit() (oid, source string, err error) {
+// A loggedCommit is what the log says of a commit beside its changes.
+type loggedCommit struct {
+	oid, source string // source is the argument from which it was reached
+	first       string // parent, empty when it has none
+	merge       bool
+}
+
+// commit returns the next commit; io.EOF after the last.
+func (r *rawReader) commit() (loggedCommit, error) {
 	for {
 		t, err := r.token()
 		if err != nil {
-			return "", "", err
+			return loggedCommit{}, err
 		}
 		t = bytes.TrimLeft(t, "\n")
 		if len(t) == 0 {
 			continue
 		}
-		o, s, _ := strings.Cut(string(t), " ")
-		if !isOid(o) {
-			return "", "", fmt.Errorf("git printed %q where a commit was expected", clip(o))
+		var c loggedCommit
+		var rest string
+		c.oid, rest, _ = strings.Cut(string(t), " ")
+		if !isOid(c.oid) {
+			return loggedCommit{}, fmt.Errorf("git printed %q where a commit was expected", clip(c.oid))
 		}
-		return o, s, nil
+		c.source, rest, _ = strings.Cut(rest, " ")
+		c.first, rest, _ = strings.Cut(rest, " ")
+		c.merge = rest != ""
+		return c, nil
 	}
 }
 

@@ -35,6 +35,7 @@ type repository struct {
 	triedOver bool
 	seen      observation
 	coverage  []string
+	told      event.Event // the event that is being made; one after the other
 }
 
 // An observation is what one poll found the source to have.
@@ -62,13 +63,15 @@ func (r *repository) open(ctx context.Context) error {
 	return nil
 }
 
-// event returns an event about this repository's asset.
+// event returns an event about this repository's asset, which is valid until the
+// next call.
 func (r *repository) event(operation, action, assetType, assetID string, at time.Time) *event.Event {
-	return &event.Event{
+	r.told = event.Event{
 		Envelope:  event.Envelope{Time: event.At(at), Host: r.host, Sourcetype: event.SourcetypeGit},
 		Operation: operation, Action: action,
 		AssetType: assetType, AssetID: assetID, AssetName: r.path, GitRepo: r.id,
 	}
+	return &r.told
 }
 
 // catchUp tells what an earlier process, or an earlier poll that failed, had
