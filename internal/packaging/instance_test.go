@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux
 
 package packaging_test
 
@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -155,14 +156,117 @@ func TestInputOfTheArchive(t *testing.T) {
 	require.False(t, other.Terminate())
 }
 
-// TestCronIsOnePass: with a cron expression the process ends after its pass.
-func TestCronIsOnePass(t *testing.T) {
+// TestCron: splunkd starts the input at the times of a cron expression alone,
+// each start is one pass that ends by itself, and tells what is new.
+func TestCron(t *testing.T) {
 	i, _ := install(t)
-	in := i.Start("aiwatch_s3", "prod", map[string]string{"path": logFile(t, i, 3), "interval": "*/5 * * * *"})
-	whole, code := in.Wait()
-	require.True(t, whole)
-	require.Zero(t, code, in.Log())
-	require.Equal(t, wanted(3), requests(t, in.Events()))
+	log := logFile(t, i, 3)
+	at := func(minute int) time.Time { return time.Date(2026, 11, 6, 12, minute, 0, 0, time.UTC) }
+	s := i.Schedule(at(1), "aiwatch_s3", "prod", "*/5 * * * *", map[string]string{"path": log})
+	require.Empty(t, s.Runs, "not with splunkd")
+	require.Nil(t, s.At(at(4)))
+	told := 0
+	for _, minute := range []int{5, 10, 15} {
+		in := s.At(at(minute))
+		require.NotNil(t, in, minute)
+		whole, code := in.Wait()
+		require.True(t, whole)
+		require.Zero(t, code, in.Log())
+		require.Equal(t, wanted(told + 3)[told:], requests(t, in.Events()))
+		require.Nil(t, s.At(at(minute+1)), "it ends and is not started anew")
+		told += 3
+		appendTo(t, log, told, told+3)
+	}
+}
+
+// TestInterval: with seconds as interval one process stays, is not started a
+// second time beside itself, and is started anew when it has died.
+func TestInterval(t *testing.T) {
+	i, _ := install(t)
+	log := logFile(t, i, 3)
+	now := time.Date(2026, 11, 6, 12, 0, 0, 0, time.UTC)
+	s := i.Schedule(now, "aiwatch_s3", "prod", "1", map[string]string{"path": log})
+	require.Len(t, s.Runs, 1, "with splunkd")
+	s.Runs[0].WaitFor(3, isAccess)
+	require.Nil(t, s.At(now.Add(time.Hour)), "it stays")
+	appendTo(t, log, 3, 5)
+	s.Runs[0].WaitFor(5, isAccess)
+	s.Runs[0].Kill()
+	appendTo(t, log, 5, 8)
+	again := s.At(now.Add(2 * time.Hour))
+	require.NotNil(t, again)
+	again.WaitFor(3, func(e splunkdsim.Event) bool {
+		return isAccess(e) && !slices.Contains(wanted(5), requests(t, []splunkdsim.Event{e})[0])
+	})
+	require.False(t, again.Terminate())
+	require.Len(t, s.Runs, 2)
+}
+
+// TestFrozen: an input that does not end at SIGTERM is killed, and the next
+// start loses nothing.
+func TestFrozen(t *testing.T) {
+	i, _ := install(t)
+	i.Grace = time.Second
+	log := logFile(t, i, 3)
+	params := map[string]string{"path": log, "interval": "1"}
+	first := i.Start("aiwatch_s3", "prod", params)
+	first.WaitFor(3, isAccess)
+	first.Freeze()
+	require.True(t, first.Terminate(), "SIGKILL is needed")
+	appendTo(t, log, 3, 5)
+	i.Grace = 30 * time.Second
+	second := i.Start("aiwatch_s3", "prod", params)
+	all := func() []string {
+		return slices.Compact(slices.Sorted(slices.Values(requests(t, append(first.Events(), second.Events()...)))))
+	}
+	second.WaitFor(2, func(e splunkdsim.Event) bool {
+		return isAccess(e) && !slices.Contains(wanted(3), requests(t, []splunkdsim.Event{e})[0])
+	})
+	require.False(t, second.Terminate())
+	require.Equal(t, wanted(5), all())
+}
+
+// TestPipeClosedInAnEvent: splunkd dies in the middle of reading an event,
+// wherever: the input ends by itself, and the next run tells all of it.
+func TestPipeClosedInAnEvent(t *testing.T) {
+	i, _ := install(t)
+	log := logFile(t, i, 50)
+	params := map[string]string{"path": log, "interval": "1"}
+	for _, n := range []int{1, len("<stream>\n<event unb"), 300, 777, 1500, 4000} {
+		in := i.StartCut("aiwatch_s3", fmt.Sprint("prod", n), params, n)
+		_, code := in.Wait()
+		require.Zero(t, code, in.Log())
+		next := i.Start("aiwatch_s3", fmt.Sprint("prod", n), params)
+		next.WaitFor(50, isAccess)
+		require.False(t, next.Terminate())
+		require.Equal(t, wanted(50), requests(t, next.Events()))
+	}
+}
+
+// TestWhatDeathLeavesInTheStream: an input that dies while splunkd is slow to
+// read leaves a document that breaks off: whole events, and behind them at most
+// the beginning of one, which comes again whole.
+func TestWhatDeathLeavesInTheStream(t *testing.T) {
+	i, _ := install(t)
+	log := logFile(t, i, 2000)
+	params := map[string]string{"path": log, "interval": "1"}
+	first := i.StartUnread("aiwatch_s3", "prod", params, 60<<10) // the pipe holds 64 KiB
+	first.Kill()
+	whole, _ := first.Wait()
+	require.False(t, whole)
+	rest := strings.TrimLeft(first.Rest(), "\n")
+	require.NotContains(t, rest, "</event>")
+	require.LessOrEqual(t, strings.Count(rest, "<event"), 1)
+	if rest != "" {
+		require.True(t, strings.HasPrefix("<event unbroken=", rest[:min(len(rest), len("<event unbroken="))]), rest)
+	}
+	told := requests(t, first.Events())
+	require.NotEmpty(t, told)
+	require.Less(t, len(told), 2000)
+	second := i.Start("aiwatch_s3", "prod", params)
+	second.WaitFor(2000, isAccess)
+	require.False(t, second.Terminate())
+	require.Equal(t, wanted(2000), requests(t, second.Events()))
 }
 
 // TestClosedPipeEndsTheInput: splunkd is gone, nothing was read, nothing is lost.
@@ -170,7 +274,7 @@ func TestClosedPipeEndsTheInput(t *testing.T) {
 	i, _ := install(t)
 	log := logFile(t, i, 3)
 	params := map[string]string{"path": log, "interval": "1"}
-	first := i.StartUnread("aiwatch_s3", "prod", params)
+	first := i.StartUnread("aiwatch_s3", "prod", params, 1)
 	first.ClosePipe()
 	_, code := first.Wait()
 	require.Zero(t, code, first.Log())

@@ -1,10 +1,11 @@
-//go:build unix
+//go:build linux
 
 package splunkdsim
 
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"encoding/xml"
 	"errors"
@@ -34,6 +35,8 @@ const nobody = 65534
 type Instance struct {
 	// Home is SPLUNK_HOME, App the app's folder.
 	Home, App string
+	// Grace is how long an input that was told to end has for it.
+	Grace time.Duration
 
 	tb   testing.TB
 	rest *REST
@@ -49,7 +52,7 @@ func Install(tb testing.TB, rest *REST, archive string) *Instance {
 	for dir := home; strings.Count(dir, "/") > strings.Count(filepath.Clean(os.TempDir()), "/"); dir = filepath.Dir(dir) {
 		check(tb, os.Chmod(dir, 0o755))
 	}
-	i := &Instance{Home: home, tb: tb, rest: rest, path: filepath.Join(home, "path")}
+	i := &Instance{Home: home, Grace: 30 * time.Second, tb: tb, rest: rest, path: filepath.Join(home, "path")}
 	for _, dir := range []string{"path", "etc/auth", "etc/apps", "var/lib/splunk/modinputs"} {
 		check(tb, os.MkdirAll(filepath.Join(home, dir), 0o755))
 	}
@@ -183,10 +186,13 @@ type Input struct {
 	stdin   io.Closer
 	stdout  io.ReadCloser
 
+	grace   time.Duration
 	reading chan struct{} // closed when events are to be read
 
 	mu     sync.Mutex
 	events []Event
+	raw    bytes.Buffer // all that was read
+	last   int64        // where in it the last event ended
 	whole  bool
 	failed error
 	log    []string
@@ -204,19 +210,33 @@ func (i *Instance) Start(scheme, name string, params map[string]string) *Input {
 	return in
 }
 
-// StartUnread is Start for a splunkd that dies before it reads any event: it
-// returns when events lie in the pipe, where they stay until ClosePipe.
-func (i *Instance) StartUnread(scheme, name string, params map[string]string) *Input {
+// StartCut is Start for a splunkd that dies when it has read n bytes of the
+// stream, wherever in an event that is.
+func (i *Instance) StartCut(scheme, name string, params map[string]string, n int) *Input {
+	i.tb.Helper()
+	in := i.start(scheme, name, params)
+	if _, err := io.CopyN(io.Discard, in.stdout, int64(n)); err != nil {
+		i.tb.Fatalf("the stream ended before %d bytes: %v", n, err)
+	}
+	in.ClosePipe()
+	return in
+}
+
+// StartUnread is Start for a splunkd that reads no event: it returns when at
+// least n bytes lie in the pipe, where they stay until the input is killed or
+// ClosePipe.
+func (i *Instance) StartUnread(scheme, name string, params map[string]string, n int) *Input {
 	i.tb.Helper()
 	in := i.start(scheme, name, params)
 	raw, err := in.stdout.(*os.File).SyscallConn()
 	check(i.tb, err)
 	for deadline := time.Now().Add(patience); ; {
-		n := 0
+		lie := 0
 		check(i.tb, raw.Control(func(fd uintptr) {
-			n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
+			lie, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ)
 		}))
-		if n > 0 {
+		if lie >= n {
 			return in
 		}
 		if time.Now().After(deadline) {
@@ -240,7 +260,7 @@ func (i *Instance) start(scheme, name string, params map[string]string) *Input {
 	}
 	maps.Copy(all, params)
 
-	in := &Input{tb: i.tb, command: i.command(scheme), reading: make(chan struct{}), more: make(chan struct{}), ended: make(chan struct{})}
+	in := &Input{tb: i.tb, command: i.command(scheme), grace: i.Grace, reading: make(chan struct{}), more: make(chan struct{}), ended: make(chan struct{})}
 	stdin, err := in.command.StdinPipe()
 	check(i.tb, err)
 	in.stdin = stdin
@@ -266,10 +286,10 @@ func (i *Instance) start(scheme, name string, params map[string]string) *Input {
 
 func (in *Input) read() {
 	<-in.reading
-	whole, err := readStream(in.stdout, func(e Event) {
+	whole, err := readStream(io.TeeReader(in.stdout, &in.raw), func(e Event, end int64) {
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		in.events = append(in.events, e)
+		in.events, in.last = append(in.events, e), end
 		close(in.more)
 		in.more = make(chan struct{})
 	})
@@ -302,6 +322,16 @@ func (in *Input) Events() []Event {
 		in.tb.Fatalf("the stream: %v", in.failed)
 	}
 	return slices.Clone(in.events)
+}
+
+// Rest waits until the input has ended and returns what its stream holds behind
+// the last whole event.
+func (in *Input) Rest() string {
+	in.tb.Helper()
+	in.Wait()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.raw.String()[in.last:]
 }
 
 // Log returns the lines of stderr so far, and fails the test when one has no
@@ -371,10 +401,17 @@ func (in *Input) Terminate() (killed bool) {
 	select {
 	case <-in.ended:
 		return false
-	case <-time.After(30 * time.Second):
+	case <-time.After(in.grace):
 		in.Kill()
 		return true
 	}
+}
+
+// Freeze stops the input as a machine without memory or disk does: it answers no
+// signal but SIGKILL.
+func (in *Input) Freeze() {
+	in.tb.Helper()
+	check(in.tb, syscall.Kill(-in.command.Process.Pid, syscall.SIGSTOP))
 }
 
 // Kill ends the input, and whatever it started, without warning.

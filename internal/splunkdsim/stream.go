@@ -16,9 +16,9 @@ type Event struct {
 var epoch = regexp.MustCompile(`^-?[0-9]+(\.[0-9]{1,3})?$`)
 
 // readStream reads an XML stream strictly: visit gets each event once its
-// closing tag has been read. Whole tells whether the document ended; a stream
+// closing tag has been read, and where in the stream that ends. Whole tells whether the document ended; a stream
 // that breaks off in between is what the death of an input leaves.
-func readStream(r io.Reader, visit func(Event)) (whole bool, err error) {
+func readStream(r io.Reader, visit func(e Event, end int64)) (whole bool, err error) {
 	decoder := xml.NewDecoder(r)
 	inside := false
 	for {
@@ -44,7 +44,7 @@ func readStream(r io.Reader, visit func(Event)) (whole bool, err error) {
 				if err != nil {
 					return false, err
 				}
-				visit(event)
+				visit(event, decoder.InputOffset())
 			default:
 				return false, fmt.Errorf("a <%s> is out of place", t.Name.Local)
 			}
