@@ -327,7 +327,7 @@ func (s *Stream) drain(ctx context.Context) error {
 	defer s.mu.Unlock()
 	s.flush = true
 	s.broadcast()
-	for s.err == nil && (s.busy != nil || s.marked()) {
+	for s.err == nil && !s.settled() {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: events of %s wait for room in the queue", ErrUnavailable, s.name)
 		}

@@ -19,8 +19,9 @@ import (
 //
 // What was emitted and put since the last checkpoint is staged. A checkpoint
 // makes it part of the open group; when a group is large enough, or has waited
-// for the linger, its one committer compresses it and commits it while the next
-// one is filled.
+// for the linger, it is compressed while the next one is filled, and committed
+// while the next one is compressed. Each of these has one goroutine, so groups
+// stay in their order.
 type Stream struct {
 	f    *Forwarder
 	name string
@@ -37,7 +38,8 @@ type Stream struct {
 	waiting []told            // health events that wait for a checkpoint
 	since   time.Time         // when the oldest checkpoint in open was taken
 	flush   bool              // commit without waiting for more
-	busy    *group            // is being committed
+	busy    *group            // is being compressed
+	sealed  *group            // compressed, is being committed
 	stalled bool              // the queue does not take it
 	events  uint64            // committed
 	err     error             // nothing can be committed any more
@@ -55,6 +57,9 @@ type group struct {
 	deltas map[string][]byte // of the state
 	size   int               // bytes of deltas
 	riders []rider
+
+	headers []queue.Header // of the bodies, once it is sealed
+	bodies  [][]byte
 }
 
 // cut is the end of a body: its place in raw and its last number.
@@ -214,28 +219,28 @@ func (s *Stream) checkpoint() error {
 		return size <= limit || s.busy != nil && size <= groupBodies*limit
 	}
 	// What was checkpointed before goes first, so that bodies end at checkpoints.
-	if err := s.await(func() bool { return !s.marked() || fits() }, s.handOver); err != nil {
+	if err := s.await(func() bool { return !s.marked() || fits() }); err != nil {
 		return err
 	}
 	s.takeMark()
-	return s.await(fits, s.handOver)
+	return s.await(fits)
 }
 
 // groupBodies is how many bodies are committed at once, at most.
-const groupBodies = 2
+const groupBodies = 3
 
-// await returns when enough is true. As long as it is not, act is done whenever
-// nothing is being committed. S.mu is held but for the waits, which end with the
-// polls' context when the queue takes nothing.
-func (s *Stream) await(enough func() bool, act func()) error {
+// await returns when enough is true. As long as it is not, what is checkpointed
+// is handed over whenever nothing is being compressed. S.mu is held but for the
+// waits, which end with the polls' context when the queue takes nothing.
+func (s *Stream) await(enough func() bool) error {
 	for {
 		switch {
 		case s.err != nil:
 			return s.err
 		case enough():
 			return nil
-		case s.busy == nil:
-			act()
+		case s.busy == nil && s.marked():
+			s.handOver()
 			continue
 		case s.stalled && s.ctx.Err() != nil:
 			return s.ctx.Err()
@@ -264,8 +269,8 @@ func (s *Stream) broadcast() {
 	s.changed = make(chan struct{})
 }
 
-// handOver gives the checkpointed part of the open group to the committer, which
-// must be idle, and keeps the rest; s.mu is held.
+// handOver gives the checkpointed part of the open group to be compressed, when
+// nothing else is, and keeps the rest; s.mu is held.
 func (s *Stream) handOver() {
 	g, m := s.open, s.mark
 	rest := s.newGroup()
@@ -299,11 +304,14 @@ func (s *Stream) Flush() error {
 	return s.flushed()
 }
 
+// settled says whether all that is checkpointed is durable; s.mu is held.
+func (s *Stream) settled() bool { return s.busy == nil && s.sealed == nil && !s.marked() }
+
 // flushed waits until all that is checkpointed is durable; s.mu is held.
 func (s *Stream) flushed() error {
 	s.flush = true
 	s.broadcast()
-	return s.await(func() bool { return s.busy == nil && !s.marked() }, s.handOver)
+	return s.await(s.settled)
 }
 
 // Discard drops what is staged; its numbers are used again.
@@ -350,8 +358,10 @@ func (s *Stream) overlaid(key string) (value []byte, ok bool) {
 // overlays returns what is not yet in the queue, newest first; s.mu is held.
 func (s *Stream) overlays() []map[string][]byte {
 	all := []map[string][]byte{s.staged, s.open.deltas}
-	if s.busy != nil {
-		all = append(all, s.busy.deltas)
+	for _, g := range []*group{s.busy, s.sealed} {
+		if g != nil {
+			all = append(all, g.deltas)
+		}
 	}
 	return all
 }
@@ -432,35 +442,71 @@ func (s *Stream) Delete(key string) {
 	s.staged[key] = nil
 }
 
-// run is the committer.
+// run compresses, and has a goroutine that commits.
 func (s *Stream) run() {
 	defer close(s.done)
+	sealed := make(chan *group)
+	var committer sync.WaitGroup
+	committer.Go(func() {
+		for g := range sealed {
+			s.settle(g, s.commit(g))
+		}
+	})
+	defer committer.Wait()
+	defer close(sealed)
 	for {
 		g := s.next()
 		if g == nil {
 			return
 		}
-		err := s.commit(g)
-		s.mu.Lock()
-		s.busy, s.stalled = nil, false
-		if err != nil {
-			s.err = err
-		} else if n := len(g.cuts); n > 0 {
-			s.events += g.cuts[n-1].last - g.first + 1
-		}
-		s.broadcast()
-		s.mu.Unlock()
-		if err != nil {
+		s.seal(g)
+		if !s.pass(g) {
 			return
 		}
-		for _, r := range g.riders {
-			r.done()
-		}
-		s.f.buffers.put(g.raw)
+		sealed <- g
 	}
 }
 
-// next returns the group to commit: one that was handed over, or what has
+// pass makes g the group that is being committed, as soon as the one before is
+// durable. It reports false when that could not be committed: nothing may follow
+// it then.
+func (s *Stream) pass(g *group) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.sealed != nil {
+		changed := s.changed
+		s.mu.Unlock()
+		<-changed
+		s.mu.Lock()
+	}
+	s.busy = nil
+	if s.err == nil {
+		s.sealed = g
+	}
+	s.broadcast()
+	return s.err == nil
+}
+
+// settle notes what became of the group that was being committed.
+func (s *Stream) settle(g *group, err error) {
+	s.mu.Lock()
+	s.sealed, s.stalled = nil, false
+	if err != nil {
+		s.err = err
+	} else if n := len(g.cuts); n > 0 {
+		s.events += g.cuts[n-1].last - g.first + 1
+	}
+	s.broadcast()
+	s.mu.Unlock()
+	if err != nil {
+		return
+	}
+	for _, r := range g.riders {
+		r.done()
+	}
+}
+
+// next returns the group to compress: one that was handed over, or what has
 // waited for the linger. It returns nil when the stream is closed and all that
 // is checkpointed was returned.
 func (s *Stream) next() *group {
@@ -501,22 +547,26 @@ func (s *Stream) next() *group {
 	}
 }
 
-// commit compresses the group's bodies and commits them with its state. What
-// fails is tried again with the same bytes and numbers until it is done, the
-// queue is broken, or the stream is closed.
-func (s *Stream) commit(g *group) error {
-	var headers []queue.Header
-	var bodies [][]byte
+// seal compresses the group's bodies.
+func (s *Stream) seal(g *group) {
 	begin, first := 0, g.first
 	for _, c := range g.cuts {
 		raw := g.raw[begin:c.end]
-		bodies = append(bodies, s.f.packer.pack(s.f.packed.get(), raw))
-		headers = append(headers, queue.Header{
+		g.bodies = append(g.bodies, s.f.packer.pack(s.f.packed.get(), raw))
+		g.headers = append(g.headers, queue.Header{
 			ID: s.f.queue.NewID(), Index: s.encoder.index, Input: s.name, Created: s.f.clock.Now(),
 			Events: int(c.last - first + 1), First: first, Last: c.last, Raw: len(raw),
 		})
 		begin, first = c.end, c.last+1
 	}
+	s.f.buffers.put(g.raw)
+	g.raw = nil
+}
+
+// commit commits the group's bodies with its state. What fails is tried again
+// with the same bytes and numbers until it is done, the queue is broken, or the
+// stream is closed.
+func (s *Stream) commit(g *group) error {
 	err := s.f.persist(s.stop, s.setStalled, func() error {
 		return s.f.queue.Commit(func(tx *queue.Tx) error {
 			for _, r := range g.riders {
@@ -524,29 +574,29 @@ func (s *Stream) commit(g *group) error {
 					return err
 				}
 			}
-			for i := range headers {
-				if err := tx.Add(headers[i], bodies[i]); err != nil {
+			for i, h := range g.headers {
+				if err := tx.Add(h, g.bodies[i]); err != nil {
 					return err
 				}
 			}
-			if len(headers) > 0 {
-				if err := tx.SetSeq(s.name, first-1); err != nil {
+			if n := len(g.headers); n > 0 {
+				if err := tx.SetSeq(s.name, g.headers[n-1].Last); err != nil {
 					return err
 				}
 			}
 			return tx.PutState(s.in, g.deltas)
 		})
 	})
-	for _, b := range bodies {
+	for _, b := range g.bodies {
 		s.f.packed.put(b)
 	}
 	if err != nil {
 		return fmt.Errorf("commit events of %s: %w", s.name, err)
 	}
 	s.f.trace("committed")
-	for i := range headers {
-		s.f.metrics.Committed.Add(int64(headers[i].Events))
-		s.f.added(headers[i].Index, headers[i].ID)
+	for _, h := range g.headers {
+		s.f.metrics.Committed.Add(int64(h.Events))
+		s.f.added(h.Index, h.ID)
 	}
 	return nil
 }

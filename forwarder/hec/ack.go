@@ -285,15 +285,17 @@ func (a *answer) acks() (map[uint64]bool, error) {
 }
 
 // verifyAck asks, before the first body, whether the token has acknowledgements
-// at all. Without them the outcome says what to do.
+// at all. Without them the outcome says what to do. It asks on a channel of its
+// own: an acknowledgement is told once, and on the bodies' channel the question
+// could take that of a body which another sender has just posted.
 func (e *endpoint) verifyAck(ctx context.Context) (forwarder.Outcome, bool) {
 	e.mu.Lock()
-	verified, guid := e.verified, e.channel.guid
+	verified := e.verified
 	e.mu.Unlock()
 	if verified {
 		return forwarder.Outcome{}, true
 	}
-	ans, err := e.question(ctx, guid, []uint64{0})
+	ans, err := e.question(ctx, newGUID(), []uint64{0})
 	if err != nil {
 		return e.d.failed(e, err), false
 	}

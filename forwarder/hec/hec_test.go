@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -212,12 +213,14 @@ func TestAnEndpointThatFailsIsLeftAloneAndComesBack(t *testing.T) {
 	require.Contains(t, out.Reason, "refuses connections")
 }
 
-// acker answers posts with the ids it is told to, and questions with what is
-// acknowledged.
+// acker answers posts with the ids it is told to, and questions on a channel of
+// the posts with what is acknowledged; with once it forgets what it has told, as
+// Splunk does.
 type acker struct {
 	mu       sync.Mutex
 	next     uint64
 	acked    map[uint64]bool
+	once     bool
 	asked    map[string][]uint64 // channel -> ids of the last question
 	channels []string            // of the posts
 	hold     chan struct{}       // posts wait for it when it is there
@@ -234,10 +237,14 @@ func (a *acker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if a.asked == nil {
 			a.asked = map[string][]uint64{}
 		}
-		a.asked[r.URL.Query().Get("channel")] = q.Acks
+		asked := r.URL.Query().Get("channel")
+		a.asked[asked] = q.Acks
 		states := map[string]bool{}
 		for _, id := range q.Acks {
-			states[fmt.Sprint(id)] = a.acked[id]
+			states[fmt.Sprint(id)] = a.acked[id] && slices.Contains(a.channels, asked)
+			if a.once && states[fmt.Sprint(id)] {
+				delete(a.acked, id)
+			}
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"acks": states})
 		return
@@ -423,6 +430,24 @@ func TestAckOnAndOff(t *testing.T) {
 	require.Empty(t, w.said())
 	_, err := New(Config{URLs: []string{acking.URL}, Token: token, Ack: "maybe"})
 	require.ErrorContains(t, err, "auto, on or off")
+}
+
+// Senders that begin at the same moment each ask whether there are
+// acknowledgements, the last one perhaps when the first has posted. The question
+// must not take the acknowledgement of what was posted.
+func TestTheQuestionWhetherThereAreAcknowledgementsTakesNone(t *testing.T) {
+	a := &acker{once: true}
+	server := httptest.NewServer(a)
+	defer server.Close()
+	d := destination(t, Config{URLs: []string{server.URL}, Ack: AckOn})
+	e := d.endpoints[0]
+	var first, second word
+	require.Equal(t, forwarder.Accepted, d.Send(t.Context(), body(1), first.confirm).Verdict)
+	a.set(1, 0)
+	e.unverify() // as the second sender found it before the first was answered
+	require.Equal(t, forwarder.Accepted, d.Send(t.Context(), body(1), second.confirm).Verdict)
+	e.ask(t.Context())
+	require.Equal(t, []bool{true}, first.said())
 }
 
 func TestConnectionsAreRenewed(t *testing.T) {
