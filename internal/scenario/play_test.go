@@ -1,12 +1,15 @@
 package scenario
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"aiwatch/internal/detection"
 )
 
 // everything holds one of each act.
@@ -51,5 +54,25 @@ func TestPollsThatArePutOffChangeNothing(t *testing.T) {
 	require.Len(t, recordings[false], len(recordings[true]))
 	for i, want := range recordings[true] {
 		require.Equal(t, want, recordings[false][i])
+	}
+}
+
+// TestWhatSearchesRememberChangesNothing runs the searches of the test's app and
+// of the real one with and without what they remember from run to run.
+func TestWhatSearchesRememberChangesNothing(t *testing.T) {
+	rec, err := Play(t.Context(), everything(t), Options{})
+	require.NoError(t, err)
+	real, err := detection.FS()
+	require.NoError(t, err)
+	for name, app := range map[string]fs.FS{"test": os.DirFS(filepath.Join("testdata", "app")), "real": real} {
+		searches, err := Searches(app)
+		require.NoError(t, err)
+		reports := map[bool]*Report{}
+		for _, every := range []bool{true, false} {
+			reports[every], err = Schedule(t.Context(), rec, app, searches, ScheduleOptions{Every: every})
+			require.NoError(t, err)
+		}
+		require.Equal(t, reports[true].Findings, reports[false].Findings, name)
+		require.Equal(t, reports[true].Runs, reports[false].Runs, name)
 	}
 }

@@ -68,8 +68,8 @@ func numeric(text string) any {
 type ScheduleOptions struct {
 	// Zone is the time zone of the searches' owner; nil is UTC.
 	Zone *time.Location
-	// Every runs every search at each of its times, also where the outcome is
-	// known to be the same.
+	// Every parses every search anew for each of its runs and lets it read all
+	// of its window, instead of remembering from run to run what it finds.
 	Every bool
 }
 
@@ -78,9 +78,8 @@ type Report struct {
 	Findings []Finding
 	// Events counts what was indexed, by sourcetype.
 	Events map[string]int
-	// Runs counts the runs of searches, Skipped those of them whose outcome was
-	// known.
-	Runs, Skipped int
+	// Runs counts the runs of searches.
+	Runs int
 	// Warnings are what the evaluator warned of, each once.
 	Warnings []string
 	Took     time.Duration
@@ -136,6 +135,7 @@ type rounds struct {
 // A job is a search with what its runs leave behind.
 type job struct {
 	*Search
+	query   *spl.Query // nil: it is parsed for each run
 	next    time.Time
 	alerted map[string]time.Time // throttled until
 }
@@ -156,10 +156,15 @@ func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions)
 		return engine.Store.AddSummary(index, fields, rows, r.now)
 	}
 	for _, s := range searches {
-		if _, err := engine.Parse(s.SPL, rec.Scenario.Start); err != nil {
+		query, err := engine.Parse(s.SPL, rec.Scenario.Start)
+		if err != nil {
 			return nil, fmt.Errorf("search %q: %w", s.Name, err)
 		}
 		j := &job{Search: s, alerted: map[string]time.Time{}}
+		if !o.Every && !asksForNow(engine, query) {
+			query.Keep()
+			j.query = query
+		}
 		// Cron times count in the owner's time zone.
 		if j.next, err = s.due(rec.Scenario.Start.In(o.Zone)); err != nil {
 			return nil, err
@@ -167,6 +172,11 @@ func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions)
 		r.jobs = append(r.jobs, j)
 	}
 	return r, nil
+}
+
+// asksForNow tells whether macros of a query are evaluated when it is parsed.
+func asksForNow(engine *spl.Engine, query *spl.Query) bool {
+	return slices.ContainsFunc(query.Uses().Macros, func(name string) bool { return isTrue(engine.Macros[name]["iseval"]) })
 }
 
 // ownLookups puts the scenario's lookups in the place of the app's.
@@ -255,7 +265,14 @@ func sourcetype(envelope []byte) string {
 // do runs a search once.
 func (r *rounds) do(ctx context.Context, j *job) error {
 	r.report.Runs++
-	res, err := r.engine.Run(ctx, j.SPL, spl.Params{Now: r.now, Earliest: j.Earliest, Latest: j.Latest})
+	var res *spl.Result
+	var err error
+	params := spl.Params{Now: r.now, Earliest: j.Earliest, Latest: j.Latest}
+	if j.query != nil {
+		res, err = r.engine.RunQuery(ctx, j.query, params)
+	} else {
+		res, err = r.engine.Run(ctx, j.SPL, params)
+	}
 	if err != nil {
 		return err
 	}

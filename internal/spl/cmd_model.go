@@ -164,7 +164,7 @@ func (x *execution) datasetRows(s modelSource, chain []*dataset, more searchExpr
 	for i := len(evals) - 1; i >= 0; i-- {
 		want = evals[i].need(want)
 	}
-	f, err := x.events(filter, nil, r, want)
+	f, err := x.events(nil, filter, nil, r, want)
 	if err != nil {
 		return nil, err
 	}
@@ -488,7 +488,7 @@ func (c *tstatsCommand) open(x *execution, _ *flow) (*flow, error) {
 	if c.model != nil {
 		in, err = x.datasetRows(*c.model, chain, early, r, want)
 	} else {
-		in, err = x.events(early, nil, r, want)
+		in, err = x.events(nil, early, nil, r, want)
 	}
 	if err != nil {
 		return nil, err

@@ -187,6 +187,7 @@ type execution struct {
 	depth    int
 	written  map[string]bool // tables that an outputlookup before makes, while checking
 	wanted   *fieldSet       // what is read of the generating command that opens
+	kept     *kept           // of the query, from run to run
 }
 
 func (x *execution) refuse(at int, format string, args ...any) error {
@@ -303,6 +304,17 @@ type flow struct {
 	next func() ([]Row, error)
 }
 
+// after is the flow behind rows that were taken from it.
+func (f *flow) after(rows []Row) *flow {
+	return &flow{f.sc, func() ([]Row, error) {
+		if first := rows; first != nil {
+			rows = nil
+			return first, nil
+		}
+		return f.next()
+	}}
+}
+
 func flowOf(sc *schema, rows []Row) *flow {
 	done := false
 	return &flow{sc, func() ([]Row, error) {
@@ -381,6 +393,16 @@ func (x *execution) pipeline(cmds []command, in *flow) (*flow, error) {
 		var err error
 		if in, start, err = x.scan(src, cmds); err != nil {
 			return nil, err
+		}
+		if x.depth == 1 && x.kept != nil && x.kept.silent {
+			rows, err := in.next()
+			if err != nil {
+				return nil, err
+			}
+			if rows == nil {
+				return flowOf(newSchema(), nil), nil
+			}
+			in = in.after(rows)
 		}
 	}
 	for _, c := range cmds[start:] {

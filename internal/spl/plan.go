@@ -23,6 +23,10 @@ func (x *execution) scan(src *searchCommand, cmds []command) (*flow, int, error)
 	x.searched = r
 	taken := 1
 	filters := []searchExpr{tree}
+	again := src
+	if hasSub(src.expr) {
+		again = nil // another filter each time
+	}
 	var conditions []expr
 	var rest *whereCommand
 	for ; taken < len(cmds); taken++ {
@@ -35,6 +39,9 @@ func (x *execution) scan(src *searchCommand, cmds []command) (*flow, int, error)
 				break // keeps the order in which conditions can fail
 			}
 			filters = append(filters, more)
+			if hasSub(s.expr) {
+				again = nil
+			}
 			continue
 		}
 		w, ok := cmds[taken].(*whereCommand)
@@ -66,7 +73,7 @@ func (x *execution) scan(src *searchCommand, cmds []command) (*flow, int, error)
 	if rest != nil {
 		want = rest.need(want)
 	}
-	f, err := x.events(searchAnd(anySlice(filters)), conditions, r, want)
+	f, err := x.events(again, searchAnd(anySlice(filters)), conditions, r, want)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -79,6 +86,15 @@ func (x *execution) scan(src *searchCommand, cmds []command) (*flow, int, error)
 }
 
 func anySlice(list []searchExpr) []searchExpr { return list }
+
+func hasSub(e searchExpr) (found bool) {
+	walkSearch(e, func(n searchExpr) {
+		if _, ok := n.(*searchSub); ok {
+			found = true
+		}
+	})
+	return found
+}
 
 // conjuncts splits a condition at its ANDs: where keeps a row when all of them
 // are true, whatever the others are.
@@ -259,8 +275,9 @@ func (x *execution) evenBranches(e searchExpr) error {
 const batchRows = 2048
 
 // events opens a flow of the events of a time range that pass filters and
-// conditions, with the wanted fields.
-func (x *execution) events(filter searchExpr, conditions []expr, r timeRange, want *fieldSet) (*flow, error) {
+// conditions, with the wanted fields. src is the command that asks, where it is
+// one that a kept query asks again.
+func (x *execution) events(src *searchCommand, filter searchExpr, conditions []expr, r timeRange, want *fieldSet) (*flow, error) {
 	s := x.engine.Store
 	if s == nil {
 		s = NewStore(nil)
@@ -269,11 +286,22 @@ func (x *execution) events(filter searchExpr, conditions []expr, r timeRange, wa
 	if err != nil {
 		return nil, err
 	}
-	ids := s.candidates(r, indexRange)
+	lookups := s.props.lookupsFor(filter, conditions, want)
+	var known *postings
+	if lookups == nil {
+		if known, err = x.postings(src, filter); err != nil {
+			return nil, err
+		}
+	}
+	var ids []uint32
+	if known != nil {
+		ids = known.between(s, r, indexRange)
+	} else {
+		ids = s.candidates(r, indexRange)
+	}
 	codes := codeTests{x, s, len(ids)}
 	var tests []func(id uint32) bool
 	late := want
-	lookups := s.props.lookupsFor(filter, conditions, want)
 	if lookups != nil {
 		// A field of an automatic lookup is wanted or tested: the lookups run on
 		// every event, and the tests after them on rows.
@@ -283,7 +311,7 @@ func (x *execution) events(filter searchExpr, conditions []expr, r timeRange, wa
 			fieldsOf(e, late)
 		}
 		lookups.need(late)
-	} else {
+	} else if known == nil || len(ids) > 0 {
 		t, err := codes.test(filter)
 		if err != nil {
 			return nil, err

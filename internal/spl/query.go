@@ -15,6 +15,7 @@ type Query struct {
 	src      *source
 	commands []command
 	engine   *Engine
+	kept     *kept // nil: nothing is remembered
 }
 
 // Parse expands macros and parses a search without running it: every refusal
@@ -41,6 +42,7 @@ func (e *Engine) RunQuery(ctx context.Context, q *Query, params Params) (*Result
 	if err != nil {
 		return nil, err
 	}
+	x.kept = q.kept
 	f, err := x.pipeline(q.commands, nil)
 	if err != nil {
 		return nil, err

@@ -23,6 +23,8 @@ type Store struct {
 	n       uint32
 	dead    map[uint32]bool // deleted events
 
+	deletions int // how often some were deleted
+
 	times   []float64
 	indexed []float64
 	raw     rawText
@@ -372,6 +374,7 @@ func (s *Store) delete(ids []uint32) {
 	for _, id := range ids {
 		s.dead[id] = true
 	}
+	s.deletions++
 	s.sorted = 0 // the orders are made anew without them
 }
 

@@ -1,0 +1,214 @@
+// Package month writes a clean month of an organisation that does not exist, as
+// a scenario: a hundred people who train, review, promote, serve, analyse and
+// are on call, with pipelines, retries, re-syncs, a migration and new joiners,
+// told in S3 access log lines, MLflow calls and Git streams. Nobody in it does
+// anything wrong, so that whatever is raised over it is a false alarm.
+//
+// The same Options give the same bytes. The package makes raw material only and
+// shares no code with the collectors.
+//
+//	month.go   Options and the files of the folder
+//	people.go  who works there
+//	work.go    what they do in a day
+//	words.go   log lines, calls and commits as their systems write them
+package month
+
+import (
+	"bufio"
+	"cmp"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Options are how large a month is. Zero values are filled in.
+type Options struct {
+	Seed   uint64
+	Start  time.Time // 2026-03-01T00:00:00Z by default
+	Days   int       // 30
+	People int       // 100, at least 20
+	Lines  int       // of S3 access logs, about; 4,000 for each person and month
+	MLflow string    // 3.17
+}
+
+func (o *Options) fill() {
+	if o.Start.IsZero() {
+		o.Start = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	}
+	o.Days = cmp.Or(o.Days, 30)
+	o.People = max(cmp.Or(o.People, 100), 20)
+	o.Lines = cmp.Or(o.Lines, o.People*o.Days*4000/30)
+	o.MLflow = cmp.Or(o.MLflow, "3.17")
+}
+
+// Count is what a month holds.
+type Count struct {
+	Lines, Calls, Pushes int
+}
+
+// Write writes the scenario's folder, which must not exist or be empty.
+func Write(dir string, o Options) (count Count, err error) {
+	o.fill()
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return count, fmt.Errorf("write a month: %s is not empty", dir)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "lookups"), 0o755); err != nil {
+		return count, fmt.Errorf("write a month: %w", err)
+	}
+	m := &month{Options: o, rnd: rand.New(rand.NewPCG(o.Seed, 0x6d6f6e7468)), end: o.Start.AddDate(0, 0, o.Days)}
+	m.found()
+	for name, text := range m.files() {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return count, fmt.Errorf("write a month: %w", err)
+		}
+	}
+	f, err := os.Create(filepath.Join(dir, "acts.ndjson.gz"))
+	if err != nil {
+		return count, fmt.Errorf("write a month: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	z, err := gzip.NewWriterLevel(f, gzip.BestSpeed)
+	if err != nil {
+		return count, err
+	}
+	out := bufio.NewWriterSize(z, 1<<18)
+	err = m.write(out)
+	return m.count, errors.Join(err, out.Flush(), z.Close())
+}
+
+// month is a month that is being told.
+type month struct {
+	Options
+	rnd   *rand.Rand
+	end   time.Time
+	count Count
+
+	people   []*person
+	projects []*project
+	acts     []act // not written yet
+	order    int
+	ids      int
+}
+
+// An act is one line of the scenario.
+type act struct {
+	at    time.Time
+	order int
+	line  []byte
+}
+
+// add tells an act. What lies behind the month's end is not told.
+func (m *month) add(at time.Time, kind string, value any, delay time.Duration) {
+	if at.After(m.end) {
+		return
+	}
+	a := map[string]any{"at": at.UTC().Format(time.RFC3339), kind: value}
+	if delay > 0 {
+		a["delay"] = delay.Round(time.Second).String()
+	}
+	line, err := json.Marshal(a)
+	if err != nil {
+		panic(err) // made of strings and numbers alone
+	}
+	m.order++
+	m.acts = append(m.acts, act{at, m.order, line})
+}
+
+// write tells day after day; what a day leaves for the next waits.
+func (m *month) write(out io.Writer) error {
+	m.history()
+	for day := range m.Days {
+		m.day(m.Start.AddDate(0, 0, day))
+		if err := m.flush(out, m.Start.AddDate(0, 0, day+1)); err != nil {
+			return err
+		}
+	}
+	return m.flush(out, m.end.AddDate(1, 0, 0))
+}
+
+func (m *month) flush(out io.Writer, until time.Time) error {
+	slices.SortFunc(m.acts, func(a, b act) int {
+		return cmp.Or(a.at.Truncate(time.Second).Compare(b.at.Truncate(time.Second)), cmp.Compare(a.order, b.order))
+	})
+	n := 0
+	for n < len(m.acts) && m.acts[n].at.Before(until) {
+		if _, err := out.Write(append(m.acts[n].line, '\n')); err != nil {
+			return err
+		}
+		n++
+	}
+	m.acts = append([]act(nil), m.acts[n:]...)
+	return nil
+}
+
+// files are what stands in the folder beside the acts.
+func (m *month) files() map[string]string {
+	var repos []string
+	for _, p := range m.projects {
+		repos = append(repos, "${GIT}/acme/"+p.name+".git")
+	}
+	files := map[string]string{
+		"scenario.yml": fmt.Sprintf(`name: a clean month, seed %d
+story: >
+  %d people go about their work for %d days: they train, review, promote, serve, analyse and are on call.
+  Pipelines write new partitions every night and retry what fails, a backup reads everything again on
+  Sundays, one bucket is migrated, three people join. Nobody does anything wrong.
+start: %s
+end: %s
+people: %d
+artifact_root: s3://%s/mlflow
+mlflow: %q
+expect: []
+quiet:
+  max_alerts_per_100_people_per_day: 1
+  allow: []
+`, m.Seed, m.People, m.Days, m.Start.Format(time.RFC3339), m.end.Format(time.RFC3339), m.People, artifacts, m.MLflow),
+		"inputs.conf": `[aiwatch_s3://acme]
+path = ${S3}
+index = aiwatch
+watch_buckets = ` + artifacts + ", " + datasets + `
+
+[aiwatch_mlflow://prod]
+url = ${MLFLOW}
+instance = prod
+index = aiwatch
+access_log = ${ACCESS_LOG}
+trust = authenticated
+
+[aiwatch_git://acme]
+url = ` + strings.Join(repos, ", ") + `
+root = ${GIT}
+instance = git.acme.example
+index = aiwatch
+access_log = ${ACCESS_LOG}
+trust = authenticated
+`,
+		"aiwatch.conf": `[hec]
+url = https://splunk.acme.example:8088
+token_env = HEC_TOKEN
+index = aiwatch
+
+[asset_rule://artifacts]
+bucket = ` + artifacts + `
+pattern = ^mlflow/
+asset_type = model
+
+[asset_rule://datasets]
+bucket = ` + datasets + `
+pattern = ^(?P<name>[^/]+)/
+asset_type = dataset
+`,
+	}
+	for name, rows := range m.lookups() {
+		files[filepath.Join("lookups", name+".csv")] = strings.Join(rows, "\n") + "\n"
+	}
+	return files
+}
