@@ -3,6 +3,7 @@ package scenario
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,12 +13,30 @@ import (
 	"aiwatch/internal/detection"
 )
 
-// everything holds one of each act.
+// everything holds one of each act. Its bundle is made here.
 func everything(t *testing.T) *Scenario {
 	t.Helper()
-	s, err := Load(filepath.Join("testdata", "everything"))
+	dir := filepath.Join(t.TempDir(), "everything")
+	require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "everything"))))
+	bundle(t, filepath.Join(dir, "rewritten.stream"), filepath.Join(dir, "main.bundle"))
+	s, err := Load(dir)
 	require.NoError(t, err)
 	return s
+}
+
+// bundle makes a bundle of what a stream makes.
+func bundle(t *testing.T, stream, bundle string) {
+	t.Helper()
+	repo := filepath.Join(t.TempDir(), "made.git")
+	in, err := os.Open(stream)
+	require.NoError(t, err)
+	defer in.Close()
+	for _, arguments := range [][]string{{"init", "--quiet", "--bare", repo}, {"-C", repo, "fast-import", "--quiet"}, {"-C", repo, "bundle", "create", "--quiet", bundle, "--all"}} {
+		cmd := exec.Command("git", arguments...)
+		cmd.Stdin = in
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
 }
 
 func TestEverythingIsPlayedAndFound(t *testing.T) {
