@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"slices"
@@ -62,6 +63,9 @@ func (t *teller) prefetch(records []record) error {
 	if err != nil {
 		return fmt.Errorf("read sizes: %w", err)
 	}
+	if err := t.confirmMissing(ask, found); err != nil {
+		return err
+	}
 	var small []string
 	for i, id := range ask {
 		t.infos[id] = found[i]
@@ -75,6 +79,35 @@ func (t *teller) prefetch(records []record) error {
 	}
 	for i, id := range small {
 		t.infos[id] = contents[i]
+	}
+	return nil
+}
+
+// confirmMissing fails when git can't read what it says is not there: it calls
+// both missing, and tells them apart by what it complains of.
+func (t *teller) confirmMissing(ids []string, found []object) error {
+	var missing []string
+	for i := range found {
+		if found[i].kind == "" {
+			missing = append(missing, ids[i])
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	p, err := t.r.mirror.git.start(t.ctx, "cat-file", "--batch-check")
+	if err != nil {
+		return err
+	}
+	defer p.feed([]byte(strings.Join(missing, "\n") + "\n"))()
+	if _, err = io.Copy(io.Discard, p.stdout); err == nil {
+		err = p.finish()
+	}
+	if complaint := p.stderr.String(); err == nil && complaint != "" {
+		err = fmt.Errorf("%w: %s", errDamaged, lastWords(complaint))
+	}
+	if err != nil {
+		return fmt.Errorf("look for files: %w", err)
 	}
 	return nil
 }
@@ -100,6 +133,9 @@ func (t *teller) tellFiles(e *entry) error {
 			ev.MergeOnly = event.B(only[c.path])
 		}
 		t.describe(ev, c)
+		if err := t.objects.broken; err != nil {
+			return fmt.Errorf("look into %q: %w", c.path, err)
+		}
 		t.tellAct(ev, e)
 		if err := t.emit(ev); err != nil {
 			return err

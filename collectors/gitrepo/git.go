@@ -180,6 +180,16 @@ func (p *process) finish() error {
 	return p.g.explain(p.name, err, p.stderr)
 }
 
+// finishReading ends the input and returns the rest of the output, a short one.
+func (p *process) finishReading() ([]byte, error) {
+	p.stdin.Close()
+	out, err := io.ReadAll(io.LimitReader(p.stdout, maxToken))
+	if waitErr := p.finish(); waitErr != nil {
+		return out, waitErr
+	}
+	return out, err
+}
+
 // stop ends a process that is no longer needed. It may follow finish.
 func (p *process) stop() {
 	if p.done {

@@ -280,7 +280,14 @@ func (c *Collector) Poll(ctx context.Context, out collectors.Output) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if !note(r.open(ctx)) || !note(r.catchUp(ctx, out)) || !note(r.observe(ctx, out)) {
+		if !note(r.open(ctx)) {
+			continue
+		}
+		err := r.catchUp(ctx, out)
+		if err == nil || r.heal(ctx, true) {
+			err = r.observe(ctx, out)
+		}
+		if !note(err) {
 			continue
 		}
 		ready = append(ready, r)
@@ -291,7 +298,13 @@ func (c *Collector) Poll(ctx context.Context, out collectors.Output) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if !note(r.tell(ctx, out)) {
+		err := r.tell(ctx, out)
+		if err != nil && r.heal(ctx, true) {
+			if err = r.observe(ctx, out); err == nil {
+				err = r.tell(ctx, out)
+			}
+		}
+		if !note(err) {
 			complete = false
 		}
 	}

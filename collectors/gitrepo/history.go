@@ -167,9 +167,26 @@ func (t *teller) peel() error {
 		return fmt.Errorf("read tips: %w", err)
 	}
 	commits := make(map[string]string, len(ids))
+	var others []string
 	for i, id := range ids {
 		if found[i].kind == "commit" {
 			commits[id] = found[i].oid
+		} else {
+			others = append(others, id)
+		}
+	}
+	// A reference may point at a blob or a tree. That what it points at now is
+	// nowhere can't be.
+	if found, err = t.objects.info(others); err != nil {
+		return fmt.Errorf("read tips: %w", err)
+	}
+	lost := map[string]bool{}
+	for i, id := range others {
+		lost[id] = found[i].kind == ""
+	}
+	for _, c := range t.changes {
+		if lost[c.new] && !strings.HasPrefix(c.name, replaced) {
+			return fmt.Errorf("read %s of %s: %w", c.new, c.name, errDamaged)
 		}
 	}
 	for _, c := range t.changes {
@@ -229,6 +246,9 @@ func (t *teller) tellRecords(records []record, protected bool, as telling) error
 	sha256 := len(ids[0]) == 64
 	commits := make([]commit, len(records))
 	for i := range raws {
+		if raws[i].kind != "commit" {
+			return fmt.Errorf("read commit %s: %w", ids[i], errDamaged)
+		}
 		commits[i] = parseCommit(raws[i].data, sha256)
 		commits[i].cut = raws[i].size > maxCommit
 		if id := commits[i].committer; id.dated {
@@ -672,6 +692,9 @@ func (t *teller) tellDroppedCommits(c *refChange, n int64, ids []string) error {
 		return fmt.Errorf("read dropped commits: %w", err)
 	}
 	for i, oid := range ids {
+		if raws[i].kind != "commit" {
+			return fmt.Errorf("read dropped commit %s: %w", oid, errDamaged)
+		}
 		if !t.due() {
 			continue
 		}

@@ -107,6 +107,11 @@ func (m *mirror) marker() string { return filepath.Join(m.dir, "aiwatch-fetched"
 // make makes the mirror, for object ids of the given length in hex digits.
 func (m *mirror) make(ctx context.Context, oidLen int) error {
 	if !m.exists() {
+		if _, err := os.Stat(m.dir); err == nil {
+			if err := m.setAside(); err != nil {
+				return fmt.Errorf("make mirror: set aside what is left of the old one: %w", err)
+			}
+		}
 		// A git that is killed meanwhile leaves half a repository, under another name.
 		fresh := *m.git
 		fresh.dir = m.dir + ".new"

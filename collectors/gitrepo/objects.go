@@ -11,7 +11,11 @@ import (
 )
 
 // objects reads objects of a mirror by one long-lived `git cat-file`.
-type objects struct{ p *process }
+type objects struct {
+	p *process
+	// broken is why it ended: what was asked for then is not known to be missing.
+	broken error
+}
 
 // maxCommit bounds how much of a commit object is read, in bytes. What lies
 // behind is its message, and a signature can't be verified without it.
@@ -134,11 +138,11 @@ func (o *objects) header() (object, error) {
 
 // why prefers what git said to the broken pipe that followed.
 func (o *objects) why(err error) error {
-	if o.p.done {
-		return err
+	if o.broken == nil {
+		o.broken = fmt.Errorf("git cat-file ended: %w", err)
+		if gitErr := o.p.finish(); gitErr != nil {
+			o.broken = gitErr
+		}
 	}
-	if gitErr := o.p.finish(); gitErr != nil {
-		return gitErr
-	}
-	return fmt.Errorf("git cat-file ended: %w", err)
+	return o.broken
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +36,8 @@ type repository struct {
 	triedOver bool
 	seen      observation
 	coverage  []string
+	looked    time.Time   // when the mirror was looked through for damage
+	salvaged  bool        // what stands aside was made use of
 	told      event.Event // the event that is being made; one after the other
 }
 
@@ -100,6 +103,9 @@ func (r *repository) observe(ctx context.Context, out collectors.Output) error {
 	r.coverage = nil
 	now := r.c.cfg.Now()
 	refs, replacements, err := r.mirror.list(ctx)
+	if err != nil && r.heal(ctx, false) {
+		refs, replacements, err = r.mirror.list(ctx)
+	}
 	if err != nil {
 		return r.unreachable(ctx, out, m, now, err)
 	}
@@ -114,27 +120,18 @@ func (r *repository) observe(ctx context.Context, out collectors.Output) error {
 		r.overCoverage()
 		return nil
 	}
-	oidLen := 40
-	if len(refs) > 0 {
-		oidLen = len(refs[0].oid)
+	err = r.fetch(ctx, out, refs, replacements)
+	if err != nil && !errors.Is(err, errOverBudget) && r.heal(ctx, true) {
+		err = r.fetch(ctx, out, refs, replacements)
 	}
-	if err := r.mirror.make(ctx, oidLen); err != nil {
-		return fmt.Errorf("%s: %w", r.id, err)
-	}
-	r.caughtUp = false
-	err = r.mirror.fetch(ctx, refs, replacements)
-	for errors.Is(err, errOverBudget) {
-		var more bool
-		if more, err = r.makeRoom(ctx, out); err != nil {
-			return fmt.Errorf("%s: %w", r.id, err)
-		}
-		if !more {
-			return r.overBudget(out, m, now, refs)
-		}
-		err = r.mirror.fetch(ctx, refs, replacements)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errOverBudget):
+		return r.overBudget(out, m, now, refs)
+	case err != nil:
 		return r.unreachable(ctx, out, m, now, err)
+	}
+	if err := r.salvage(ctx, out); err != nil {
+		return fmt.Errorf("%s: %w", r.id, err)
 	}
 	if m.Over || m.Down {
 		m.Over, m.Down = false, false
@@ -142,6 +139,31 @@ func (r *repository) observe(ctx context.Context, out collectors.Output) error {
 		return out.Checkpoint()
 	}
 	return nil
+}
+
+// fetch brings the mirror to what the source has, and makes room for it where
+// that is needed.
+func (r *repository) fetch(ctx context.Context, out collectors.Output, refs, replacements []ref) error {
+	oidLen := 40
+	if len(refs) > 0 {
+		oidLen = len(refs[0].oid)
+	}
+	if err := r.mirror.make(ctx, oidLen); err != nil {
+		return err
+	}
+	r.caughtUp = false
+	err := r.mirror.fetch(ctx, refs, replacements)
+	for errors.Is(err, errOverBudget) {
+		more, roomErr := r.makeRoom(ctx, out)
+		if roomErr != nil {
+			return roomErr
+		}
+		if !more {
+			break
+		}
+		err = r.mirror.fetch(ctx, refs, replacements)
+	}
+	return err
 }
 
 // unreachable tells once that the source can't be fetched, and fails the poll
@@ -196,9 +218,12 @@ func (r *repository) overBudget(out collectors.Output, m meta, now time.Time, re
 	return out.Checkpoint()
 }
 
-// makeRoom lets go of the older half of the dropped tips. It reports whether
-// there was anything to let go of.
+// makeRoom lets go of a damaged mirror that stands aside, else of the older half
+// of the dropped tips. It reports whether there was anything to let go of.
 func (r *repository) makeRoom(ctx context.Context, out collectors.Output) (bool, error) {
+	if _, err := os.Stat(r.mirror.aside()); err == nil {
+		return true, os.RemoveAll(r.mirror.aside())
+	}
 	tips, err := r.loadKept(out)
 	if err != nil || len(tips) == 0 {
 		return false, err
