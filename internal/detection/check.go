@@ -35,7 +35,7 @@ var (
 	atlas     = regexp.MustCompile(`^AML\.T\d{4}(\.\d{3})?$`)
 	attack    = regexp.MustCompile(`^T\d{4}(\.\d{3})?$`)
 	period    = regexp.MustCompile(`^\d+[smhd]$`)
-	source    = regexp.MustCompile("^`aiwatch_(mlflow|s3|git|events|health|findings|splunk_audit)`|^\\(`aiwatch_|^\\| (inputlookup|tstats|`aiwatch_tstats`)")
+	source    = regexp.MustCompile("^`aiwatch_(mlflow|s3|git|events|health|findings|splunk_audit)`|^\\(+`aiwatch_|^\\| (inputlookup|tstats|`aiwatch_tstats`)")
 	// hole is a token of a drilldown: the ids of events, or a value that Splunk
 	// quotes.
 	hole = regexp.MustCompile(`\$[^$\s]*\$`)
@@ -94,7 +94,8 @@ type checker struct {
 	all      []*Detection
 	engine   *spl.Engine
 	macros   map[string]string // of the detections, with the file that has them
-	known    map[string]bool   // fields
+	known    map[string]bool   // fields of events
+	findings map[string]bool   // fields of findings, once they are asked for
 	d        *Detection
 	problems []error
 }
@@ -313,10 +314,26 @@ func (c *checker) fields(uses spl.Uses) {
 		return
 	}
 	for _, f := range uses.Fields {
-		if !c.known[f] && !slices.Contains(FindingFields, f) && !strings.Contains(f, "*") {
+		if !c.known[f] && !strings.Contains(f, "*") && !(slices.Contains(c.d.Needs.Sources, "findings") && c.found()[f]) {
 			c.report("$.search", "the schema has no field %s", f)
 		}
 	}
+}
+
+// found are the fields of findings: those of every finding, and what the
+// detections' rows have beside them.
+func (c *checker) found() map[string]bool {
+	if c.findings == nil {
+		c.findings = map[string]bool{"search_name": true}
+		for _, d := range c.all {
+			if q, err := c.engine.Parse(d.Saved(), checkTime); err == nil && d.Finds() {
+				for _, f := range q.Uses().Results {
+					c.findings[f] = true
+				}
+			}
+		}
+	}
+	return c.findings
 }
 
 // operations checks the words that the search compares with operation.

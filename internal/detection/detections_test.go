@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -41,6 +42,12 @@ func TestDetections(t *testing.T) {
 	require.NoError(t, err)
 	all, err := Load(tree())
 	require.NoError(t, err)
+	var labs []*lab
+	for _, zone := range zones {
+		l, err := newLab(app, zone)
+		require.NoError(t, err)
+		labs = append(labs, l)
+	}
 	for _, d := range all {
 		t.Run(d.Base(), func(t *testing.T) {
 			t.Parallel()
@@ -49,8 +56,8 @@ func TestDetections(t *testing.T) {
 					continue
 				}
 				t.Run(test.Name, func(t *testing.T) {
-					for i, zone := range zones {
-						rows, err := runTest(app, d, test, zone, i > 0)
+					for i, l := range labs {
+						rows, err := l.run(d, test, i > 0)
 						require.NoError(t, err)
 						sameRows(t, test.Expect, rows)
 					}
@@ -60,20 +67,42 @@ func TestDetections(t *testing.T) {
 	}
 }
 
-// runTest gives the rows of a detection's saved search over a test's events.
-func runTest(app fs.FS, d *Detection, test Test, zone string, shuffled bool) ([]map[string]any, error) {
+// A lab runs tests in one time zone. What all tests share is read once.
+type lab struct {
+	app   *spl.Engine // of which each test takes a copy
+	props *spl.Props
+}
+
+func newLab(app fs.FS, zone string) (*lab, error) {
 	loc, err := time.LoadLocation(zone)
 	if err != nil {
 		return nil, err
-	}
-	now, err := time.Parse(time.RFC3339, test.Now)
-	if err != nil {
-		return nil, fmt.Errorf("now: %w", err)
 	}
 	engine, err := Engine(app, loc)
 	if err != nil {
 		return nil, err
 	}
+	props, err := searchTime(loc)
+	return &lab{engine, props}, err
+}
+
+// engine is a copy of the app's, with no events.
+func (l *lab) engine() *spl.Engine {
+	e := *l.app
+	e.Store, e.Lookups, e.Macros = spl.NewStore(l.props), spl.NewLookups(), maps.Clone(e.Macros)
+	for _, name := range l.app.Lookups.Names() {
+		e.Lookups.Set(name, l.app.Lookups.Table(name))
+	}
+	return &e
+}
+
+// run gives the rows of a detection's saved search over a test's events.
+func (l *lab) run(d *Detection, test Test, shuffled bool) ([]map[string]any, error) {
+	now, err := time.Parse(time.RFC3339, test.Now)
+	if err != nil {
+		return nil, fmt.Errorf("now: %w", err)
+	}
+	engine := l.engine()
 	for name, rows := range test.Lookups {
 		engine.Lookups.Set(name, table(rows, engine.Lookups.Table(name)))
 	}
@@ -115,7 +144,7 @@ func runTest(app fs.FS, d *Detection, test Test, zone string, shuffled bool) ([]
 func lines(test Test, now time.Time) ([][]byte, error) {
 	var out [][]byte
 	for i, own := range test.Events {
-		e := map[string]any{"index": "aiwatch", "event_id": fmt.Sprintf("%032x", i+1)}
+		e := map[string]any{"index": "aiwatch"}
 		for _, m := range []map[string]any{test.Each, own} {
 			for k, v := range m {
 				e[k] = v
@@ -125,6 +154,9 @@ func lines(test Test, now time.Time) ([][]byte, error) {
 			if err := absolute(e, key, now); err != nil {
 				return nil, fmt.Errorf("event %d: %w", i+1, err)
 			}
+		}
+		if e["index"] == "aiwatch" && e["event_id"] == nil {
+			e["event_id"] = fmt.Sprintf("%032x", i+1)
 		}
 		if e["_time"] == nil {
 			return nil, fmt.Errorf("event %d has no _time", i+1)
