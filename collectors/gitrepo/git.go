@@ -259,6 +259,12 @@ func (g *gitRunner) redact(s string) string {
 	return s
 }
 
+// saysNothing are beginnings of lines that hide what matters.
+var saysNothing = []string{
+	"warning: filtering not recognized",
+	"Please make sure you have the correct access rights", "and the repository exists.", // after ssh said why
+}
+
 // lastWords returns the last lines of what git said, printable and on one line.
 func lastWords(s string) string {
 	var words []string
@@ -267,7 +273,7 @@ func lastWords(s string) string {
 		if i := strings.LastIndexByte(line, '\r'); i >= 0 {
 			line = line[i+1:] // progress writes over itself
 		}
-		if line != "" && !strings.HasPrefix(line, "warning: filtering not recognized") {
+		if line != "" && !slices.ContainsFunc(saysNothing, func(s string) bool { return strings.HasPrefix(line, s) }) {
 			words = append(words, line)
 		}
 	}

@@ -280,6 +280,62 @@ func TestLFSBudgetIsForTheDay(t *testing.T) {
 	require.Equal(t, int32(2), asked.Load())
 }
 
+// Over ssh, with OpenSSH at both ends: the key that is set lets us in, and a
+// server of another key than the known one is not believed.
+func TestSSH(t *testing.T) {
+	server := counterpart.SSHD(t)
+	l := newLab(t)
+	l.cfg.URLs = []string{server.URL(l.source)}
+	l.cfg.SSHKeyFile, l.cfg.KnownHostsFile = server.KeyFile, server.KnownHosts
+	l.commit("first", "model.pt", "1")
+	l.push()
+	events := l.poll()
+	id := "git:127.0.0.1" + strings.TrimSuffix(l.source, ".git")
+	require.Equal(t, id, events[0].s("asset_id"))
+	c := l.commit("second", "model.pt", "2")
+	l.push()
+	require.Equal(t, id+"@"+c, one(t, l.poll(), "commit.added").s("asset_id"))
+	require.Empty(t, l.poll())
+	for _, f := range l.collector().Check(t.Context())[:2] {
+		require.Equal(t, collectors.Good, f.Verdict, f.Text)
+	}
+
+	log, err := os.ReadFile(server.Log)
+	require.NoError(t, err)
+	require.Contains(t, string(log), "Accepted publickey")
+
+	for name, wrong := range map[string]func(){
+		"another server": func() {
+			l.cfg.KnownHostsFile = counterpart.SSHD(t).KnownHosts
+			known, err := os.ReadFile(l.cfg.KnownHostsFile)
+			require.NoError(t, err)
+			_, key, _ := strings.Cut(string(known), " ")
+			host, port, _ := strings.Cut(server.Address, ":")
+			require.NoError(t, os.WriteFile(l.cfg.KnownHostsFile, []byte("["+host+"]:"+port+" "+key), 0o600))
+		},
+		"a server that nobody knows": func() {
+			l.cfg.KnownHostsFile = filepath.Join(l.dir, "none")
+			require.NoError(t, os.WriteFile(l.cfg.KnownHostsFile, nil, 0o600))
+		},
+		"a key that it does not let in": func() {
+			l.keys()
+			l.cfg.SSHKeyFile = filepath.Join(l.dir, "mallory")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l.cfg.SSHKeyFile, l.cfg.KnownHostsFile = server.KeyFile, server.KnownHosts
+			wrong()
+			l.restart()
+			_, err := l.tryPoll()
+			if name == "a key that it does not let in" {
+				require.ErrorContains(t, err, "Permission denied")
+			} else {
+				require.ErrorContains(t, err, "Host key verification failed")
+			}
+		})
+	}
+}
+
 func TestUnreachableIsToldOnceAndComesBack(t *testing.T) {
 	l := newLab(t)
 	l.commit("first", "model.pt", "1")
