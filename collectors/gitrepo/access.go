@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -54,7 +53,7 @@ func (c *Collector) accessLine(out collectors.Output, l *logLine) error {
 	}
 	c.stamp(l, ev, req.at)
 	ev.Host = hostOf(id)
-	ev.Src = c.client(req)
+	ev.Src = collectors.ClientAddress(req.src, req.forwarded, c.cfg.TrustedProxies)
 	if req.bytesOut >= 0 && act.action == "downloaded" {
 		ev.BytesOut = event.N(req.bytesOut)
 	}
@@ -122,49 +121,6 @@ func gitRequest(req *request) (repo string, act *gitAct) {
 		}
 	}
 	return "", nil
-}
-
-// client returns the address of the client, IPv6 in full: that of the
-// connection, or where that is a proxy that is believed, the last one before it.
-func (c *Collector) client(req *request) string {
-	addr, err := parseAddr(req.src)
-	if err != nil {
-		return ""
-	}
-	hops := strings.Split(req.forwarded, ",")
-	for i := len(hops) - 1; i >= 0 && c.isProxy(addr); i-- {
-		hop, err := parseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		addr = hop
-	}
-	return fullAddr(addr)
-}
-
-func (c *Collector) isProxy(addr netip.Addr) bool {
-	for _, p := range c.cfg.TrustedProxies {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
-}
-
-// parseAddr reads an address, also with a port or in brackets.
-func parseAddr(s string) (netip.Addr, error) {
-	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return a.Unmap().WithZone(""), nil
-	}
-	ap, err := netip.ParseAddrPort(s)
-	return ap.Addr().Unmap().WithZone(""), err
-}
-
-func fullAddr(a netip.Addr) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.StringExpanded()
 }
 
 func hostOf(id string) string {

@@ -143,10 +143,4 @@ func (c *Collector) tellPush(out collectors.Output, l *logLine, repo string, at 
 }
 
 // srcOf writes an address in full, and nothing that is none.
-func srcOf(s string) string {
-	a, err := parseAddr(s)
-	if err != nil {
-		return ""
-	}
-	return fullAddr(a)
-}
+func srcOf(s string) string { return collectors.ClientAddress(s, "", nil) }
