@@ -104,7 +104,7 @@ func Kinds() []*Kind {
 				{Name: "external_id", Type: String, Doc: "The external id that the role asks for"},
 				{Name: "access_key_id", Type: String, DefaultDoc: "as the AWS tools find it", Doc: "The access key's id"},
 				{Name: "secret_access_key", Type: SecretType, Doc: "The access key's secret"},
-			}, httpSettings()),
+			}, httpSettings("30s")),
 			Rules: []Rule{
 				exactlyOne("path", "bucket"),
 				needs("prefix", "bucket"),
@@ -137,7 +137,7 @@ func Kinds() []*Kind {
 				{Name: "listen_key_file", Type: Path, Doc: "The certificate's private key, PEM"},
 				{Name: "access_log", Type: Path, Doc: "The access log of the proxy or server in front of MLflow"},
 				{Name: "backfill", Type: Bool, Default: "false", Doc: "What existed before the first start is told as events, not as inventory alone"},
-			}, httpSettings()),
+			}, httpSettings("60s")),
 			Rules: []Rule{
 				atMostOne("token", "username"),
 				together("username", "password"),
@@ -173,7 +173,7 @@ func Kinds() []*Kind {
 				{Name: "audit_log", Type: Path, Doc: "The audit log of the forge, JSON lines"},
 				{Name: "hook_log", Type: Path, Doc: "The file to which aiwatch git-hook writes on the server"},
 				{Name: "backfill", Type: Int, Default: "0", Min: "0", Max: "36500", Doc: "How many days of history before the first start are told as events"},
-			}, httpSettings()),
+			}, httpSettings("30s")),
 			Rules: []Rule{atMostOne("token", "username"), together("username", "password"), clientCertificate},
 		},
 		{
@@ -187,7 +187,7 @@ func Kinds() []*Kind {
 				{Name: "gzip_level", Type: Int, Default: "1", Min: "0", Max: "9", Doc: "How hard bodies are compressed; 0 is not at all"},
 				{Name: "batch_bytes", Type: Size, Default: "768KiB", Min: "16KiB", Max: "512MiB", Doc: "Size of a body before compression"},
 				{Name: "linger", Type: Duration, Default: "1s", Max: "1h", Doc: "How long a batch waits to be filled"},
-			}, httpSettings()),
+			}, httpSettings("30s")),
 			Rules: []Rule{clientCertificate},
 		},
 		{
@@ -280,18 +280,18 @@ func everyInput(interval string) []Setting {
 		{Name: "output", Type: Choice, Default: "splunkd", Values: []string{"splunkd", "hec"}, Doc: "Where a modular input's events go: to splunkd, or to the destination of aiwatch.conf", Note: "Means nothing outside Splunk"},
 		{Name: "restart_token", Type: String, Doc: "Any text: changed, the input forgets its positions and starts anew"},
 		{Name: "trust", Type: Choice, Default: "claimed", Values: []string{"claimed", "authenticated"}, Doc: "Whether names in the access, hook or forge log of this input were proven by whoever writes it"},
-		{Name: "trusted_proxies", Type: Network, Many: true, Doc: "Networks whose X-Forwarded-For is believed"},
+		{Name: "trusted_proxies", Type: Network, Many: true, Doc: "Networks whose X-Forwarded-For in an access log is believed; S3's own records have none"},
 	}
 }
 
 // httpSettings are the settings of whatever speaks HTTP.
-func httpSettings() []Setting {
+func httpSettings(timeout string) []Setting {
 	return []Setting{
 		{Name: "ca_file", Type: Path, DefaultDoc: "the system's", Doc: "The certificate authorities that are believed, PEM"},
 		{Name: "client_cert_file", Type: Path, Doc: "The client certificate to show, PEM"},
 		{Name: "client_key_file", Type: Path, Doc: "The client certificate's private key, PEM"},
 		{Name: "proxy", Type: URL, DefaultDoc: "as HTTPS_PROXY and NO_PROXY say", Doc: "The HTTP proxy to go through"},
-		{Name: "timeout", Type: Duration, Default: "30s", Min: "1s", Doc: "How long an answer may take to begin"},
+		{Name: "timeout", Type: Duration, Default: timeout, Min: "1s", Doc: "How long an answer may take to begin"},
 		{Name: "insecure_skip_verify", Type: Bool, Default: "false", Doc: "The server's certificate is not verified; warned of at every start"},
 	}
 }
