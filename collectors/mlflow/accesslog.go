@@ -3,8 +3,6 @@ package mlflow
 import (
 	"encoding/json"
 	"errors"
-	"net"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -19,9 +17,10 @@ type logLine struct {
 	Target string // path and query as logged
 	Status int
 	User   string
-	Src    string
-	Agent  string
-	Bytes  int64 // sent; -1 where not told
+	// Peer is who connected, and Forwarded what X-Forwarded-For said.
+	Peer, Forwarded string
+	Agent           string
+	Bytes           int64 // sent; -1 where not told
 }
 
 // errNoAccess says that a line is no access line: servers write other things
@@ -29,8 +28,8 @@ type logLine struct {
 var errNoAccess = errors.New("no access line")
 
 // combinedLine is NCSA's combined format, which nginx, Envoy, Apache and
-// gunicorn write; the last two fields may be absent.
-var combinedLine = regexp.MustCompile(`^(\S+) \S+ (.{1,256}?) \[([^\]]{20,32})\] "(.*?)" (\d{3}) (\d+|-)(?: "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)")?`)
+// gunicorn write; the last fields, agent and X-Forwarded-For, may be absent.
+var combinedLine = regexp.MustCompile(`^(\S+) \S+ (.{1,256}?) \[([^\]]{20,32})\] "(.*?)" (\d{3}) (\d+|-)(?: "(?:[^"\\]|\\.)*" "((?:[^"\\]|\\.)*)"(?: "((?:[^"\\]|\\.)*)")?)?`)
 
 // uvicornLine is `[<date>] INFO: <address> - "<request>" <status> <reason>`.
 var uvicornLine = regexp.MustCompile(`^(?:(\d{4}[/-]\d\d[/-]\d\d[ T]\d\d:\d\d:\d\d)\S* )?INFO:? +(\S+) - "(.*)" (\d{3})(?: [A-Za-z' -]*)?$`)
@@ -43,7 +42,7 @@ func parseAccess(line string) (logLine, error) {
 		return parseJSONAccess(line)
 	}
 	if m := combinedLine.FindStringSubmatch(line); m != nil {
-		l := logLine{Src: m[1], User: m[2], Agent: m[8], Bytes: -1}
+		l := logLine{Peer: m[1], User: m[2], Agent: m[7], Forwarded: m[8], Bytes: -1}
 		at, err := time.Parse("02/Jan/2006:15:04:05 -0700", m[3])
 		if err != nil {
 			return l, errors.New("the date can't be read")
@@ -56,7 +55,7 @@ func parseAccess(line string) (logLine, error) {
 		return l.finish(m[4])
 	}
 	if m := uvicornLine.FindStringSubmatch(line); m != nil {
-		l := logLine{Src: m[2], Bytes: -1}
+		l := logLine{Peer: m[2], Bytes: -1}
 		if m[1] != "" {
 			at, err := time.ParseInLocation("2006-01-02 15:04:05", strings.NewReplacer("/", "-", "T", " ").Replace(m[1]), time.Local)
 			if err != nil {
@@ -76,14 +75,15 @@ func parseAccess(line string) (logLine, error) {
 // The names that the fields of a JSON line have in common configurations of
 // nginx and Envoy, in the order of preference.
 var (
-	jsonTime   = []string{"time_iso8601", "start_time", "@timestamp", "timestamp", "time", "time_local", "ts", "msec"}
-	jsonMethod = []string{"request_method", "method"}
-	jsonPath   = []string{"request_uri", "uri", "path", "url", "x-envoy-original-path"}
-	jsonStatus = []string{"status", "response_code", "status_code"}
-	jsonUser   = []string{"remote_user", "user", "username", "x_forwarded_user", "x-forwarded-user", "requester"}
-	jsonSrc    = []string{"remote_addr", "client_ip", "downstream_remote_address_without_port", "downstream_remote_address", "client", "remote_address", "x_forwarded_for"}
-	jsonAgent  = []string{"http_user_agent", "user_agent", "agent"}
-	jsonBytes  = []string{"body_bytes_sent", "bytes_sent", "bytes"}
+	jsonTime      = []string{"time_iso8601", "start_time", "@timestamp", "timestamp", "time", "time_local", "ts", "msec"}
+	jsonMethod    = []string{"request_method", "method"}
+	jsonPath      = []string{"request_uri", "uri", "path", "url", "x-envoy-original-path"}
+	jsonStatus    = []string{"status", "response_code", "status_code"}
+	jsonUser      = []string{"remote_user", "user", "username", "x_forwarded_user", "x-forwarded-user", "requester"}
+	jsonSrc       = []string{"remote_addr", "client_ip", "downstream_remote_address_without_port", "downstream_remote_address", "client", "remote_address"}
+	jsonForwarded = []string{"http_x_forwarded_for", "x_forwarded_for", "x-forwarded-for", "forwarded_for"}
+	jsonAgent     = []string{"http_user_agent", "user_agent", "agent"}
+	jsonBytes     = []string{"body_bytes_sent", "bytes_sent", "bytes"}
 )
 
 func parseJSONAccess(line string) (logLine, error) {
@@ -100,7 +100,7 @@ func parseJSONAccess(line string) (logLine, error) {
 		}
 		return ""
 	}
-	l := logLine{User: field(jsonUser), Src: field(jsonSrc), Agent: field(jsonAgent), Bytes: -1}
+	l := logLine{User: field(jsonUser), Peer: field(jsonSrc), Forwarded: field(jsonForwarded), Agent: field(jsonAgent), Bytes: -1}
 	method, target := field(jsonMethod), field(jsonPath)
 	request := method + " " + target
 	if method == "" || target == "" {
@@ -153,27 +153,7 @@ func (l logLine) finish(request string) (logLine, error) {
 	if l.Agent == "-" {
 		l.Agent = ""
 	}
-	l.Src = address(l.Src)
 	return l, nil
-}
-
-// address drops the port, and writes IPv6 in full as the schema wants it.
-func address(s string) string {
-	s, _, _ = strings.Cut(s, ",")
-	s = strings.TrimSpace(s)
-	if host, _, err := net.SplitHostPort(s); err == nil {
-		s = host
-	}
-	a, err := netip.ParseAddr(strings.Trim(s, "[]"))
-	switch {
-	case err != nil:
-		return ""
-	case a.Is4In6():
-		return a.Unmap().String()
-	case a.Is6():
-		return a.WithZone("").StringExpanded()
-	}
-	return a.String()
 }
 
 // A verb is a call of MLflow's API: its method and what follows /mlflow/, such

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"aiwatch/collectors"
+	"aiwatch/collectors/identity"
 	"aiwatch/collectors/modelfile"
 	"aiwatch/internal/event"
 )
@@ -24,7 +26,7 @@ type cause struct {
 func callOf(calls ...string) cause     { return cause{calls: calls} }
 func callAt(call, object string) cause { return cause{calls: []string{call}, at: object} }
 func (c *cause) explained(by *call) bool {
-	return slices.Contains(c.calls, by.Verb) && (c.at == "" || by.Object == "" || c.at == by.Object)
+	return slices.Contains(c.calls, by.Verb) && (c.at == "" || by.Object == "" || c.at == by.Object || strings.HasPrefix(c.at, by.Object+"/"))
 }
 
 // several are the calls that can change more than one thing of an object at
@@ -33,6 +35,10 @@ var several = []string{
 	"POST runs/log-batch", "POST runs/update", "POST runs/log-inputs", "POST experiments/delete", "POST experiments/restore",
 	"DELETE model-versions/delete", "DELETE registered-models/delete",
 }
+
+// artifactVerb follows the method in the verb of a call that writes or removes an
+// artifact, whose object is the artifact's asset_id.
+const artifactVerb = " artifact"
 
 // A call is a line of the access log that may have changed something.
 type call struct {
@@ -46,9 +52,8 @@ type call struct {
 	Ref    string `json:"ref,omitempty"`
 	Used   bool   `json:"used,omitempty"` // it was named as the cause of a change
 
-	key      string
-	explains map[string]bool // changes of this flush
-	dirty    bool
+	key   string
+	dirty bool
 }
 
 // maxCalls is how many calls are remembered; over it the oldest go.
@@ -164,13 +169,18 @@ func (a *actors) line(out collectors.Output, line string, over bool, ref string,
 	if !ok || l.Method == "GET" || l.Method == "HEAD" || l.Method == "OPTIONS" || l.Status == 401 || l.Status == 403 || strings.HasSuffix(verb, "/search") {
 		return nil
 	}
+	a.remember(out, &l, verb, object, ref, m)
+	return nil
+}
+
+// remember keeps a call that may explain a change which is yet to be seen.
+func (a *actors) remember(out collectors.Output, l *logLine, verb, object, ref string, m mark) {
 	c := &call{
-		At: l.At.UnixMilli(), Verb: short(verb), Object: short(object), Status: l.Status, User: short(l.User), Src: l.Src, Agent: short(l.Agent), Ref: ref,
+		At: l.At.UnixMilli(), Verb: short(verb), Object: short(object), Status: l.Status, User: short(l.User), Src: a.client(l), Agent: short(l.Agent), Ref: ref,
 		key: fmt.Sprintf("c/%015d-%s-%d", max(0, l.At.UnixMilli()), m.First[:8], m.Line),
 	}
 	a.calls = append(a.calls, c)
 	out.Put(c.key, observed(c))
-	return nil
 }
 
 func (a *actors) event(operation, id, kind, ref string) event.Event {
@@ -230,22 +240,32 @@ func (a *actors) artifact(out collectors.Output, l *logLine, art *artifactCall, 
 	if model, number := a.c.versionOf(out, ws, runID, modelID); model != "" && ev.ModelName == "" {
 		ev.ModelName, ev.ModelVersion = model, number
 	}
-	ev.Src, ev.UserAgent = l.Src, l.Agent
+	ev.Src, ev.UserAgent = a.client(l), l.Agent
 	ev.UserID, ev.User, ev.UserType, ev.UserConfidence = a.principal(l.User)
 	ev.ID = event.MakeID(event.SourcetypeMLflow, "access", m.First, fmt.Sprint(m.Line), art.operation, ev.AssetID)
+	if l.Method != "GET" && l.Status/100 == 2 {
+		a.remember(out, l, l.Method+artifactVerb, ev.AssetID, ref, m)
+	}
 	return out.Emit(&ev)
 }
 
+func (a *actors) client(l *logLine) string {
+	return collectors.ClientAddress(l.Peer, l.Forwarded, a.c.cfg.TrustedProxies)
+}
+
 // principal resolves a name that the log holds; it is proven only where the
-// operator says that the log's writer proved it.
+// operator says so: of the log's writer by trust, or of the name by a rule.
 func (a *actors) principal(name string) (id, user, userType, confidence string) {
 	if name == "" {
 		return "", "", "", "unknown"
 	}
-	user, userType, _ = a.c.cfg.Identity(name)
-	confidence = claimed
-	if a.c.cfg.Trusted {
-		confidence = "authenticated"
+	user, userType, confidence = a.c.cfg.Identity.Resolve(name)
+	switch {
+	case a.c.cfg.Identity.Ruled(name):
+	case a.c.cfg.Trusted:
+		confidence = identity.Authenticated
+	default:
+		confidence = claimed
 	}
 	return name, user, userType, confidence
 }
@@ -285,46 +305,98 @@ func (a *actors) candidates(t *told) []*call {
 	return other
 }
 
+// A bundle is calls and changes of which any may belong to any.
+type bundle struct {
+	calls    map[*call]bool
+	explains map[string]bool
+	joined   *bundle // the bundle that took this one in
+}
+
+func (b *bundle) whole() *bundle {
+	for b.joined != nil {
+		b = b.joined
+	}
+	return b
+}
+
+// settled tells that the bundle leaves no doubt about who: one call and one
+// change, or as many calls as changes, all by one caller.
+func (b *bundle) settled() bool {
+	if len(b.calls) != len(b.explains) {
+		return false
+	}
+	var first *call
+	for c := range b.calls {
+		if first == nil {
+			first = c
+		}
+		if c.User != first.User || c.User == "" && len(b.calls) > 1 {
+			return false
+		}
+	}
+	return true
+}
+
 // resolve names the actors of all waiting changes. A name is given only where
-// exactly one call can explain a change and that call explains no other.
+// exactly one call can explain a change and that call explains no other, or
+// where that holds of all of one caller's calls together.
 func (a *actors) resolve(waiting []change) {
 	found := map[*told][]*call{}
+	bundles := map[*call]*bundle{}
 	for i := range waiting {
 		for j := range waiting[i].events {
 			t := &waiting[i].events[j]
 			found[t] = a.candidates(t)
+			var all *bundle
 			for _, c := range found[t] {
-				if c.explains == nil {
-					c.explains = map[string]bool{}
+				b := bundles[c]
+				if b == nil {
+					b = &bundle{calls: map[*call]bool{c: true}, explains: map[string]bool{}}
+					bundles[c] = b
 				}
-				c.explains[actKey(i, j, c.Verb)] = true
+				b = b.whole()
+				b.explains[actKey(i, j, c.Verb)] = true
+				if all != nil && all != b {
+					maps.Copy(b.calls, all.calls)
+					maps.Copy(b.explains, all.explains)
+					all.joined = b
+				}
+				all = b
 			}
 		}
 	}
 	for i := range waiting {
 		for j := range waiting[i].events {
 			t := &waiting[i].events[j]
-			a.name(&t.event, found[t])
+			calls := found[t]
+			a.name(&t.event, calls, len(calls) > 0 && bundles[calls[0]].whole().settled())
 		}
-	}
-	for _, c := range a.calls {
-		c.explains = nil
 	}
 }
 
 // name puts what the calls tell into an event.
-func (a *actors) name(ev *event.Event, calls []*call) {
-	grant := ev.AssetType == "permission"
-	if len(calls) == 1 && len(calls[0].explains) == 1 {
-		c := calls[0]
-		c.Used, c.dirty = true, true
-		ev.Src, ev.UserAgent, ev.RawRef = c.Src, c.Agent, c.Ref
-		if c.User == "" {
+func (a *actors) name(ev *event.Event, calls []*call, settled bool) {
+	if settled {
+		first := calls[0]
+		ev.Src, ev.UserAgent = first.Src, first.Agent
+		if len(calls) == 1 {
+			ev.RawRef = first.Ref
+		}
+		for _, c := range calls {
+			c.Used, c.dirty = true, true
+			if c.Src != first.Src {
+				ev.Src = ""
+			}
+			if c.Agent != first.Agent {
+				ev.UserAgent = ""
+			}
+		}
+		if first.User == "" {
 			return
 		}
-		id, user, kind, confidence := a.principal(c.User)
+		id, user, kind, confidence := a.principal(first.User)
 		ev.UserConfidence = confidence
-		if grant {
+		if ev.AssetType == "permission" {
 			ev.SrcUser = user
 			return
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	"aiwatch/collectors"
 	"aiwatch/collectors/modelfile"
 	"aiwatch/internal/event"
 )
@@ -33,15 +31,6 @@ type artifact struct {
 	Owner string `json:"owner"` // runs/<id>, logged-models/<id>
 	Path  string `json:"path"`
 	Size  int64  `json:"size"`
-}
-
-// An owner is what has artifacts and stands behind a version.
-type owner struct {
-	ID       string   `json:"id"` // runs/<id>, logged-models/<id>
-	Root     string   `json:"root"`
-	Versions []string `json:"versions"` // model/number, newest last
-	Alias    bool     `json:"alias,omitempty"`
-	Listed   bool     `json:"listed,omitempty"`
 }
 
 // spent is how much of a day's hash budget is used.
@@ -66,9 +55,6 @@ func (p *poll) sweepArtifacts() error {
 		p.lacks("artifacts: the server's artifact root is not known, so that nothing is fetched")
 		return nil
 	}
-	if err := p.findOwners(); err != nil {
-		return err
-	}
 	var first, rest []string
 	for _, key := range p.rotation("o", p.budget) {
 		var o owner
@@ -84,134 +70,13 @@ func (p *poll) sweepArtifacts() error {
 			return nil
 		}
 		var o owner
-		if p.load(within("o", p.ws)+key, &o) {
+		if p.load(within("o", p.ws)+key, &o) && under(o.Root, p.area.Root) {
 			if err := p.listOwner(within("o", p.ws)+key, &o); err != nil {
 				return err
 			}
 		}
 	}
 	return p.err
-}
-
-// findOwners notes which runs and logged models stand behind versions.
-func (p *poll) findOwners() error {
-	if p.area.Stale = p.area.Stale || p.touched; !p.area.Stale {
-		return nil
-	}
-	aliased := map[string]bool{}
-	p.each(within("m", p.ws), func(_ string, record []byte) {
-		var m model
-		if bytes.Contains(record, []byte(`"aliases"`)) {
-			if _, ok := decodeRecord(record, &m); ok {
-				for _, number := range m.Aliases {
-					aliased[m.Name+"/"+number] = true
-				}
-			}
-		}
-	})
-	// Two versions may stand on one run; both are kept with it.
-	type found struct {
-		key string
-		o   owner
-	}
-	var changed []found
-	pending := map[string]int{}
-	p.each(within("v", p.ws), func(_ string, record []byte) {
-		var v version
-		if _, ok := decodeRecord(record, &v); !ok || v.Prompt {
-			return
-		}
-		id, root := p.ownerOf(&v)
-		if id == "" {
-			return
-		}
-		key := stateKey("o", p.ws, id)
-		name := v.Model + "/" + v.Number
-		i, again := pending[key]
-		if !again {
-			var o owner
-			if !p.load(key, &o) {
-				o = owner{ID: id, Root: root}
-			}
-			if slices.Contains(o.Versions, name) && (o.Alias || !aliased[name]) {
-				return
-			}
-			i = len(changed)
-			pending[key] = i
-			changed = append(changed, found{key, o})
-		}
-		o := &changed[i].o
-		if !slices.Contains(o.Versions, name) && len(o.Versions) < 100 {
-			o.Versions = append(o.Versions, name)
-		}
-		o.Alias = o.Alias || aliased[name]
-	})
-	for _, f := range changed {
-		if err := p.put(f.key, f.o); err != nil {
-			return err
-		}
-	}
-	p.area.Stale = false
-	return p.forgetOwners()
-}
-
-// forgetOwners drops what is remembered of runs and artifacts behind which no
-// version stands any more.
-func (p *poll) forgetOwners() error {
-	var c change
-	p.each(within("o", p.ws), func(key string, value []byte) {
-		var o owner
-		if json.Unmarshal(value, &o) != nil {
-			return
-		}
-		kept := slices.DeleteFunc(slices.Clone(o.Versions), func(name string) bool {
-			i := strings.LastIndexByte(name, '/')
-			return p.get(p.versionKey(name[:i], name[i+1:])) == nil
-		})
-		switch {
-		case len(kept) == len(o.Versions):
-		case len(kept) > 0:
-			o.Versions = kept
-			c.writes = append(c.writes, write{key, observed(o)})
-		default:
-			c.writes = append(c.writes, write{key, nil})
-			p.each(within("a", p.ws, o.ID), func(k string, _ []byte) { c.writes = append(c.writes, write{k, nil}) })
-		}
-	})
-	if p.c.cfg.Runs != RunsAll {
-		used := newSet()
-		p.each(within("v", p.ws), func(_ string, record []byte) {
-			var v struct {
-				RunID string `json:"run"`
-			}
-			if _, ok := decodeRecord(record, &v); ok && v.RunID != "" {
-				used.add(p.runKey(v.RunID))
-			}
-		})
-		p.each(within("r", p.ws), func(key string, _ []byte) {
-			if !used.has(key) {
-				c.writes = append(c.writes, write{key, nil})
-			}
-		})
-	}
-	return p.add(c)
-}
-
-// ownerOf is whose artifacts a version's are, if they lie below the server's
-// artifact root.
-func (p *poll) ownerOf(v *version) (id, root string) {
-	if lm, _, ok := loggedModelSource(v.Source); ok {
-		var m loggedModel
-		if _, found := decodeRecord(p.get(stateKey("l", p.ws, lm)), &m); found && under(m.Artifacts, p.area.Root) {
-			return "logged-models/" + m.ID, m.Artifacts
-		}
-		return "", ""
-	}
-	var r run
-	if _, found := decodeRecord(p.get(p.runKey(v.RunID)), &r); isID(v.RunID) && found && under(r.Artifacts, p.area.Root) {
-		return "runs/" + r.ID, r.Artifacts
-	}
-	return "", ""
 }
 
 // listOwner compares the files of one run or logged model.
@@ -277,7 +142,7 @@ func (p *poll) listOwner(key string, o *owner) error {
 		ev := p.artifactEvent("artifact.deleted", o, a, &h)
 		p.bound(&ev, 0)
 		identify(&ev, subject{id: ev.AssetID, created: p.area.Swept}, h.Changes)
-		if err := p.add(change{events: []told{{ev, cause{}}}, writes: []write{{k, nil}}}); err != nil {
+		if err := p.add(change{events: []told{{ev, callAt("DELETE"+artifactVerb, ev.AssetID)}}, writes: []write{{k, nil}}}); err != nil {
 			return err
 		}
 	}
@@ -320,9 +185,7 @@ func (p *poll) artifactEvent(operation string, o *owner, a *artifact, h *head) e
 		_, ev.LoggedModelID, _ = strings.Cut(o.ID, "/")
 	}
 	if len(o.Versions) > 0 {
-		last := o.Versions[len(o.Versions)-1]
-		i := strings.LastIndexByte(last, '/')
-		ev.ModelName, ev.ModelVersion = last[:i], last[i+1:]
+		ev.ModelName, ev.ModelVersion = splitVersion(o.Versions[len(o.Versions)-1])
 	}
 	class := modelfile.Classify(a.Path)
 	ev.AssetRole, ev.AssetFormat = string(class.Role), string(class.Format)
@@ -344,7 +207,7 @@ func (p *poll) artifactSeen(o *owner, a *artifact) error {
 		return err
 	}
 	var list []difference
-	put := callOf("PUT " + a.Path)
+	put := callAt("PUT"+artifactVerb, p.asset(o.ID+"/artifacts", a.Path))
 	switch {
 	case !known:
 		operation := "artifact.created"
@@ -473,20 +336,4 @@ func (c *capped) Write(p []byte) (int, error) {
 		c.b.Write(p[:min(room, len(p))])
 	}
 	return len(p), nil
-}
-
-// versionOf returns the version that stands on a run or logged model.
-func (c *Collector) versionOf(out collectors.Output, ws, runID, modelID string) (model, number string) {
-	id := "runs/" + runID
-	if modelID != "" {
-		id = "logged-models/" + modelID
-	}
-	b, err := out.Get(stateKey("o", ws, id))
-	var o owner
-	if err != nil || b == nil || json.Unmarshal(b, &o) != nil || len(o.Versions) == 0 {
-		return "", ""
-	}
-	last := o.Versions[len(o.Versions)-1]
-	i := strings.LastIndexByte(last, '/')
-	return last[:i], last[i+1:]
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/collectors"
+	"aiwatch/collectors/identity"
 	"aiwatch/collectors/mlflow"
 	"aiwatch/internal/mlflowsim"
 )
@@ -68,20 +70,170 @@ func TestTwoPeopleTwoAliases(t *testing.T) {
 	require.Empty(t, w.poll())
 }
 
+// TestManyActsOfOnePerson: as many calls as changes, all by one person, leave no
+// doubt about who, though any call may be any change's. Where somebody else had a
+// hand in it, or a call has no effect to show, there are candidates.
+func TestManyActsOfOnePerson(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{BasicAuth: true, Bulk: mlflowsim.Bulk{Models: 20, Versions: 100, At: 1_700_000_000_000}})
+	s.AddUser("eve", true)
+	s.AddUser("bob", true)
+	cfg := s.config()
+	cfg.AccessLog, cfg.Trusted = s.log, true
+	w := newWatch(t, cfg)
+	w.poll()
+	hands := func(name string) restHands { return restHands{s.rest(t).as(name, "x"), 3, s.clock.now} }
+	remove := func(name string, model int) {
+		s.clock.skip(time.Second)
+		hands(name).do("delete_version", object{"name": fmt.Sprintf("model-%06d", model), "version": "1"})
+	}
+	for i := range 10 {
+		remove("eve", i)
+	}
+	rows := w.poll()
+	require.Len(t, rows, 10)
+	for _, r := range rows {
+		require.Equal(t, "eve", r.s("user"), r.what())
+		require.Equal(t, "authenticated", r.s("user_confidence"))
+		require.Empty(t, r.s("raw_ref"), "which of the lines is not known")
+	}
+	remove("eve", 11)
+	remove("bob", 12)
+	for _, r := range w.poll() {
+		require.Empty(t, r.s("user"), r.what())
+		require.Equal(t, []string{"bob", "eve"}, r.list("user_candidates"))
+	}
+	// There and back, and one change that no line tells of.
+	for _, version := range []string{"2", "5"} {
+		hands("eve").do("set_alias", object{"name": "model-000013", "alias": "champion", "version": version})
+	}
+	unlogged := s.rest(t)
+	s.quiet = true
+	unlogged.post("registered-models/alias", object{"name": "model-000014", "alias": "champion", "version": "1"})
+	s.quiet = false
+	rows = w.poll()
+	require.Equal(t, []string{`alias.set model-000014 1 alias.champion: "5" -> "1"`}, whats(rows))
+	require.Empty(t, rows[0].s("user"))
+	require.Equal(t, []string{"eve"}, rows[0].list("user_candidates"))
+}
+
+// TestSelfGrantIsNotMasked: the MANAGE that the server gives with each creation
+// is nobody's grant, so that creating something hides no grant to oneself.
+func TestSelfGrantIsNotMasked(t *testing.T) {
+	for _, version := range []string{"2.22.5", "3.17.2"} {
+		t.Run(version, func(t *testing.T) {
+			s := newStandIn(t, mlflowsim.Options{Version: version, BasicAuth: true})
+			s.AddUser("eve", true)
+			hands := func(name string) restHands {
+				return restHands{s.rest(t).as(name, "x"), int(version[0] - '0'), s.clock.now}
+			}
+			hands("admin").do("create_model", object{"name": "fraud"})
+			s.clock.skip(time.Hour)
+			cfg := s.config()
+			cfg.AccessLog, cfg.Trusted = s.log, true
+			w := newWatch(t, cfg)
+			w.poll()
+			hands("eve").do("create_experiment", object{"name": "known"}) // a 2.x server shows her from now on
+			s.clock.skip(time.Hour)
+			w.poll()
+			s.clock.skip(time.Hour)
+			w.poll()
+			hands("eve").do("create_model", object{"name": "decoy"})
+			exp := hands("eve").do("create_experiment", object{"name": "decoy"})
+			hands("eve").do("grant", object{"user": "eve", "model": "fraud", "permission": "MANAGE"})
+			s.clock.skip(time.Minute)
+			grants := map[string]string{}
+			for _, r := range w.poll() {
+				if r.s("operation") == "permission.granted" {
+					require.Equal(t, "eve", r.s("user"))
+					grants[r.s("asset_id")] = r.s("src_user")
+				}
+			}
+			require.Equal(t, map[string]string{"mlflow:prod/models/fraud": "eve", "mlflow:prod/models/decoy": "", "mlflow:prod/experiments/" + exp: ""}, grants)
+		})
+	}
+}
+
 // TestNamesAreClaimedUnlessTrusted: a log is a file that someone can write.
 func TestNamesAreClaimedUnlessTrusted(t *testing.T) {
 	s := newStandIn(t, mlflowsim.Options{BasicAuth: true})
 	cfg := s.config()
 	cfg.AccessLog = s.log
-	cfg.Identity = func(p string) (string, string, string) { return p + "@example.com", "user", "authenticated" }
+	var err error
+	cfg.Identity, err = identity.New(nil, []identity.Rule{
+		{Name: "ci", Match: "^ci-bot$", UserType: "service", Confidence: "authenticated"},
+		{Name: "kiosk", Match: "^kiosk$", Confidence: "unknown"},
+		{Name: "people", Match: "^(?P<user>[a-z]+)@corp$", UserType: "user"},
+	})
+	require.NoError(t, err)
+	confidence := func(name string, trusted bool) (user, id, kind, sure string) {
+		s.AddUser(name, true)
+		cfg.Trusted = trusted
+		w := newWatch(t, cfg)
+		w.poll()
+		s.clock.skip(time.Minute)
+		s.rest(t).as(name, "x").post("registered-models/create", object{"name": fmt.Sprint("by ", name, trusted)})
+		for _, r := range w.poll() {
+			if r.s("operation") == "model.created" {
+				return r.s("user"), r.s("user_id"), r.s("user_type"), r.s("user_confidence")
+			}
+		}
+		t.Fatal("not told")
+		return
+	}
+	for _, c := range []struct {
+		name                 string
+		trusted              bool
+		user, kind, expected string
+	}{
+		{"ann@corp", false, "ann", "user", "claimed"},
+		{"ann@corp", true, "ann", "user", "authenticated"},
+		{"ci-bot", false, "ci-bot", "service", "authenticated"}, // the operator says so
+		{"kiosk", true, "kiosk", "", "unknown"},                 // many people use it
+	} {
+		user, id, kind, sure := confidence(c.name, c.trusted)
+		require.Equal(t, []string{c.user, c.name, c.kind, c.expected}, []string{user, id, kind, sure}, c.name)
+	}
+
+	// No rule makes what a run's client says more than a claim.
 	w := newWatch(t, cfg)
 	w.poll()
-	s.rest(t).post("registered-models/create", object{"name": "m"})
-	rows := w.poll()
-	require.Equal(t, "model.created", rows[0].s("operation"))
-	require.Equal(t, "admin@example.com", rows[0].s("user"))
-	require.Equal(t, "admin", rows[0].s("user_id"))
-	require.Equal(t, "claimed", rows[0].s("user_confidence"))
+	s.rest(t).post("runs/create", object{"experiment_id": "0", "user_id": "ci-bot", "start_time": s.clock.now().UnixMilli()})
+	cfg.AccessLog = ""
+	for _, r := range w.poll() {
+		if r.s("operation") == "run.created" {
+			require.Equal(t, "ci-bot", r.s("trained_by"))
+			require.Equal(t, "claimed", r.s("trained_by_confidence"))
+		}
+	}
+}
+
+// TestBehindAProxy: the address of an act is the client's where the proxy in
+// front is believed, and the proxy's where it is not.
+func TestBehindAProxy(t *testing.T) {
+	for _, c := range []struct {
+		believed string
+		want     string
+	}{{"10.0.0.0/24", "192.0.2.7"}, {"10.9.9.0/24", "10.0.0.5"}} {
+		s := newStandIn(t, mlflowsim.Options{})
+		cfg := s.config()
+		cfg.AccessLog, cfg.Trusted, cfg.TrustedProxies = s.log+".proxy", true, []netip.Prefix{netip.MustParsePrefix(c.believed)}
+		require.NoError(t, os.WriteFile(cfg.AccessLog, nil, 0o600))
+		w := newWatch(t, cfg)
+		w.poll()
+		s.rest(t).post("registered-models/create", object{"name": "m"})
+		stamp := s.clock.now().Format("02/Jan/2006:15:04:05 -0700")
+		var lines string
+		for _, request := range []string{"POST /api/2.0/mlflow/registered-models/create", "GET /get-artifact?path=model.pkl&run_uuid=" + strings.Repeat("a", 32)} {
+			lines += fmt.Sprintf("10.0.0.5 - eve [%s] \"%s HTTP/1.1\" 200 9 \"-\" \"python\" \"203.0.113.9, 192.0.2.7\"\n", stamp, request)
+		}
+		require.NoError(t, os.WriteFile(cfg.AccessLog, []byte(lines), 0o600))
+		rows := w.poll()
+		require.Equal(t, []string{"artifact.read", "model.created"}, []string{rows[0].s("operation"), rows[1].s("operation")})
+		for _, r := range rows[:2] {
+			require.Equal(t, c.want, r.s("src"), r.what())
+			require.Equal(t, "eve", r.s("user"))
+		}
+	}
 }
 
 // TestEmptiedRegistry: a registry that is empty, then half back, then whole.
@@ -105,11 +257,20 @@ func TestEmptiedRegistry(t *testing.T) {
 	s.Hide(3)
 	restart()
 	require.Equal(t, []string{
+		`alias.deleted model-000003 2 alias.champion: "2" -> ""`, `alias.deleted model-000004 2 alias.champion: "2" -> ""`,
+		`alias.deleted model-000005 2 alias.champion: "2" -> ""`,
 		"model.deleted model-000003", "model.deleted model-000004", "model.deleted model-000005",
 		"version.deleted model-000003 1", "version.deleted model-000003 2", "version.deleted model-000004 1",
 		"version.deleted model-000004 2", "version.deleted model-000005 1", "version.deleted model-000005 2",
-	}, without(whats(w.poll()), "alias.deleted"))
+	}, whats(w.poll()))
 	require.Empty(t, w.poll())
+	// Emptied once more it is told once more, with another id.
+	first := w.last(`registry.emptied aiwatch_mlflow://test`)
+	s.Hide(0)
+	rows := w.poll()
+	require.Equal(t, []string{`registry.emptied aiwatch_mlflow://test`}, trimmed(rows))
+	require.NotEqual(t, first.s("event_id"), rows[0].s("event_id"))
+	require.Equal(t, "3", rows[0].s("old_value"))
 }
 
 func trimmed(rows []row) []string {
@@ -118,16 +279,6 @@ func trimmed(rows []row) []string {
 		list = append(list, r.s("operation")+" "+r.s("asset_name"))
 	}
 	return list
-}
-
-func without(list []string, prefix string) []string {
-	var kept []string
-	for _, s := range list {
-		if !strings.HasPrefix(s, prefix) {
-			kept = append(kept, s)
-		}
-	}
-	return kept
 }
 
 // TestFaults: whatever a server answers, nothing is believed to be deleted, and

@@ -73,9 +73,9 @@ type area struct {
 	Runs int64 `json:"runs,omitempty"`
 	// Root is the server's artifact root.
 	Root string `json:"root,omitempty"`
-	// Stale: versions, models or runs changed since it was looked up which stand
-	// behind which.
-	Stale bool `json:"stale,omitempty"`
+	// Owned: it was looked up which run or logged model stands behind which
+	// version; since then, changes of versions leave a mark.
+	Owned bool `json:"owned,omitempty"`
 	// Lacking: runs behind versions wait to be read for the first time.
 	Lacking bool `json:"lacking,omitempty"`
 	// Turn is where the rotation of run, artifact and grant reading stands.
@@ -94,6 +94,10 @@ type poll struct {
 	full   bool
 	budget int // requests left for what is read in rotation
 	lack   *[]string
+
+	postpone  bool    // aliases are told when the versions are known
+	postponed int     // bytes of what is postponed
+	later     []model // what is postponed
 }
 
 // Poll does a full sweep when one is due, and otherwise looks at what is newest.
@@ -174,7 +178,7 @@ func (p *poll) run(hinted []string) (full bool, err error) {
 	if !p.full {
 		return false, errors.Join(p.fast(hinted), p.err)
 	}
-	for _, step := range []func() error{p.sweepExperiments, p.sweepRegistry, p.readRuns, p.sweepLoggedModels, p.rereadRuns, p.sweepArtifacts, p.sweepGrants} {
+	for _, step := range []func() error{p.sweepExperiments, p.sweepRegistry, p.readRuns, p.sweepLoggedModels, p.rereadRuns, p.findOwners, p.sweepArtifacts, p.sweepGrants} {
 		if err := step(); err != nil {
 			if isDenied(err) {
 				err = errors.Join(err, p.hide(err))

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"path"
 	"time"
+
+	"aiwatch/collectors/identity"
 )
 
 // Words of the settings runs and artifacts.
@@ -64,9 +66,9 @@ type Config struct {
 	Timeout                               time.Duration // until an answer begins
 	InsecureSkipVerify                    bool
 
-	// Identity turns a principal into a user, by the operator's rules. Nil takes
-	// the principal as it is.
-	Identity func(principal string) (user, userType, confidence string)
+	// Identity turns a principal into a user, by the operator's rules. Nil has
+	// the built-in rules alone.
+	Identity *identity.Rules
 	Now      func() time.Time // nil: time.Now
 	Log      *slog.Logger     // nil: discarded
 }
@@ -116,9 +118,6 @@ func (cfg *Config) prepare() error {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Identity == nil {
-		cfg.Identity = func(principal string) (user, userType, confidence string) { return principal, "", "" }
 	}
 	return nil
 }

@@ -12,7 +12,7 @@
 //     record.go: what is remembered of an object; events.go: events.
 //   - registry.go (models, versions, aliases, prompts), reread.go (the fast lane
 //     and webhooks), experiments.go, runs.go, lineage.go, loggedmodels.go,
-//     grants.go, artifacts.go: the objects.
+//     grants.go, artifacts.go: the objects; owners.go: what versions stand on.
 //   - accesslog.go, follow.go, actors.go: the second intake and who did it.
 //   - webhook.go: the receiver, which only hints at what to read again.
 //

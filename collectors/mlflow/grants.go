@@ -78,12 +78,20 @@ func (p *poll) sweepGrants() error {
 	if err != nil {
 		return fmt.Errorf("read permissions: %w", err)
 	}
+	// A 2.x server tells of the users that we know to ask for: one whom we hear of
+	// for the first time may long have been there, with all that is granted.
+	heard := map[string]bool{}
+	if p.server.Major < 3 {
+		for _, u := range users {
+			heard[u.Name] = p.get(stateKey("u", short(u.Name))) == nil
+		}
+	}
 	if p.ws == "" || p.first() {
-		if err := p.compareAccounts(users); err != nil {
+		if err := p.compareAccounts(users, heard); err != nil {
 			return err
 		}
 	}
-	return p.compareGrants(grants)
+	return p.compareGrants(grants, heard)
 }
 
 // first tells whether the poll is of the workspace that answers for the server
@@ -187,6 +195,10 @@ const maxNames = 300
 func (p *poll) granted(g *grant) (id, name string) {
 	switch g.Resource {
 	case "experiment":
+		var e experiment
+		if _, ok := decodeRecord(p.get(stateKey("e", p.ws, g.Pattern)), &e); ok {
+			return p.asset("experiments", g.Pattern), e.Name
+		}
 		return p.asset("experiments", g.Pattern), g.Pattern
 	case "registered_model":
 		return p.asset("models", g.Pattern), g.Pattern
@@ -199,7 +211,7 @@ func (p *poll) granted(g *grant) (id, name string) {
 // grantee sets who got a permission; the actor is src_user.
 func (p *poll) grantee(ev *event.Event, name string) {
 	ev.UserID = name
-	ev.User, ev.UserType, _ = p.c.cfg.Identity(name)
+	ev.User, ev.UserType, _ = p.c.cfg.Identity.Resolve(name)
 	if strings.HasPrefix(name, "role:") {
 		ev.UserType = "role"
 	}
@@ -207,7 +219,7 @@ func (p *poll) grantee(ev *event.Event, name string) {
 	ev.ChangeType = "AAA"
 }
 
-func (p *poll) compareAccounts(users []userJSON) error {
+func (p *poll) compareAccounts(users []userJSON, heard map[string]bool) error {
 	seen := newSet()
 	for _, u := range users {
 		a := account{short(u.Name), u.Admin}
@@ -224,7 +236,7 @@ func (p *poll) compareAccounts(users []userJSON) error {
 		var events []told
 		switch {
 		case !ok:
-			events = p.appearedGrant("account.created", s, &h, fill, callOf("POST users/create"))
+			events = p.appearedGrant("account.created", heard[u.Name], s, &h, fill, callOf("POST users/create"))
 		default:
 			events = p.differences(s, &h, 0, []difference{{operation: "account.admin_changed", field: "permission", before: adminWord(before.Admin), after: adminWord(a.Admin), cause: callOf("PATCH users/update-admin")}}, func(ev *event.Event, _ difference) { fill(ev) })
 		}
@@ -264,9 +276,10 @@ func adminWord(admin bool) string {
 	return "user"
 }
 
-// appearedGrant is inventory at first contact and a change later.
-func (p *poll) appearedGrant(operation string, s subject, h *head, fill func(*event.Event), by cause) []told {
-	if p.area.Baseline {
+// appearedGrant is inventory at first contact, or where it may be old, and a
+// change later.
+func (p *poll) appearedGrant(operation string, old bool, s subject, h *head, fill func(*event.Event), by cause) []told {
+	if p.area.Baseline && !old {
 		return p.differences(s, h, 0, []difference{{operation: operation, cause: by}}, func(ev *event.Event, _ difference) { fill(ev) })
 	}
 	ev := p.event(inventory, s)
@@ -277,11 +290,10 @@ func (p *poll) appearedGrant(operation string, s subject, h *head, fill func(*ev
 	return []told{{event: ev}}
 }
 
-func (p *poll) compareGrants(grants []grant) error {
+func (p *poll) compareGrants(grants []grant, heard map[string]bool) error {
 	key := func(g *grant) string { return stateKey("g", p.ws, g.Grantee, g.Resource, g.Pattern) }
 	seen := newSet()
-	// The server itself grants MANAGE to whoever creates something, and takes it
-	// back when that is deleted: the call that made it so is told of already.
+	automatic := p.automaticGrants(grants, key)
 	granting := callOf("POST users/permissions/grant", "POST roles/permissions/add", "POST roles/assign", "PATCH roles/permissions/update",
 		"POST registered-models/permissions/create", "POST experiments/permissions/create",
 		"PATCH registered-models/permissions/update", "PATCH experiments/permissions/update")
@@ -309,12 +321,16 @@ func (p *poll) compareGrants(grants []grant) error {
 		}
 		var events []told
 		if !ok {
-			events = p.appearedGrant("permission.granted", s, &h, func(ev *event.Event) {
+			by := granting
+			if automatic[g.Resource+"/"+g.Pattern] == 1 {
+				by = cause{}
+			}
+			events = p.appearedGrant("permission.granted", heard[g.Grantee], s, &h, func(ev *event.Event) {
 				fill(ev)
 				if ev.Operation != inventory {
 					ev.ChangeField, ev.NewValue = "permission", g.Permission
 				}
-			}, granting)
+			}, by)
 		} else {
 			events = p.differences(s, &h, 0, []difference{{operation: "permission.changed", field: "permission", before: before.Permission, after: g.Permission, cause: granting}}, func(ev *event.Event, _ difference) { fill(ev) })
 		}
@@ -336,7 +352,11 @@ func (p *poll) compareGrants(grants []grant) error {
 		h, _ := decodeRecord(p.get(k), g)
 		id, name := p.granted(g)
 		s := subject{kind: "permission", id: id, name: name}
-		events := p.differences(s, &h, 0, []difference{{operation: "permission.revoked", field: "permission", before: g.Permission, cause: revoking}}, func(ev *event.Event, _ difference) {
+		by := revoking
+		if _, there := p.since(g); !there {
+			by = cause{} // it went with what it was for
+		}
+		events := p.differences(s, &h, 0, []difference{{operation: "permission.revoked", field: "permission", before: g.Permission, cause: by}}, func(ev *event.Event, _ difference) {
 			p.grantee(ev, g.Grantee)
 			ev.GranteePermission = g.Permission
 		})
@@ -346,6 +366,46 @@ func (p *poll) compareGrants(grants []grant) error {
 		}
 	}
 	return p.err
+}
+
+// automaticGrants counts, by resource and pattern, the new grants of MANAGE on
+// what was created since the last sweep and had no grant before. Where that is
+// one, the server made it, for whoever created the thing, and no call for a
+// grant explains it.
+func (p *poll) automaticGrants(grants []grant, key func(*grant) string) map[string]int {
+	count := map[string]int{}
+	for i := range grants {
+		g := &grants[i]
+		if p.get(key(g)) != nil || g.Permission != "MANAGE" {
+			continue
+		}
+		if created, there := p.since(g); there && created >= p.area.Swept-skew.Milliseconds() {
+			count[g.Resource+"/"+g.Pattern]++
+		}
+	}
+	p.each(within("g", p.ws), func(_ string, record []byte) {
+		var g grant
+		if _, ok := decodeRecord(record, &g); ok {
+			delete(count, g.Resource+"/"+g.Pattern)
+		}
+	})
+	return count
+}
+
+// since returns when what a grant is for was created, and whether it is there,
+// which is taken for granted where we don't know such things.
+func (p *poll) since(g *grant) (created int64, there bool) {
+	switch g.Resource {
+	case "experiment":
+		var e experiment
+		_, ok := decodeRecord(p.get(stateKey("e", p.ws, g.Pattern)), &e)
+		return e.Created, ok
+	case "registered_model", "prompt":
+		var m model
+		_, ok := decodeRecord(p.get(p.modelKey(g.Pattern)), &m)
+		return m.Created, ok
+	}
+	return 0, true
 }
 
 // distinguish makes the ids differ of grants of one thing to several people, and

@@ -25,9 +25,11 @@ type ledger struct {
 	waiting []change
 	events  int // in waiting
 	writes  int
-	emitted int  // since the last checkpoint
-	touched bool // a model, version, run or logged model was written
-	err     error
+	emitted int // since the last checkpoint
+	// registrars are who registered the versions that were told in this poll, by
+	// asset_id: what else is told of them was made before that was known.
+	registrars map[string]string
+	err        error
 }
 
 // A change is what happened to one object.
@@ -60,7 +62,7 @@ const (
 )
 
 func newLedger(out collectors.Output, a *actors) *ledger {
-	return &ledger{out: out, actors: a, overlay: map[string][]byte{}}
+	return &ledger{out: out, actors: a, overlay: map[string][]byte{}, registrars: map[string]string{}}
 }
 
 // get returns the value under key; the first failure of the state is kept in
@@ -111,7 +113,6 @@ func (l *ledger) each(prefix string, visit func(key string, value []byte)) {
 func (l *ledger) add(c change) error {
 	for _, w := range c.writes {
 		l.overlay[w.key] = w.value
-		l.touched = l.touched || strings.IndexByte("mvrl", w.key[0]) >= 0 && w.key[1] == '/'
 	}
 	l.waiting = append(l.waiting, c)
 	l.events += len(c.events)
@@ -138,7 +139,7 @@ func (l *ledger) flush() error {
 		c := &l.waiting[i]
 		for j := range c.events {
 			t := &c.events[j]
-			c.registered(&t.event)
+			l.registered(c, &t.event)
 			if err := l.out.Emit(&t.event); err != nil {
 				return err
 			}
@@ -170,12 +171,16 @@ func (l *ledger) flush() error {
 }
 
 // registered notes in a new version's record who registered it, where that is
-// proven.
-func (c *change) registered(ev *event.Event) {
+// proven, and tells it with whatever else happened to the version.
+func (l *ledger) registered(c *change, ev *event.Event) {
 	if ev.Operation != "version.created" || ev.UserConfidence != "authenticated" {
+		if by := l.registrars[ev.AssetID]; by != "" && ev.RegisteredBy == "" {
+			ev.RegisteredBy = by
+		}
 		return
 	}
 	ev.RegisteredBy = ev.User
+	l.registrars[ev.AssetID] = ev.User
 	for i := range c.writes {
 		var v version
 		if h, ok := decodeRecord(c.writes[i].value, &v); ok && strings.HasPrefix(c.writes[i].key, "v/") {

@@ -42,7 +42,7 @@ func (p *poll) origin(ev *event.Event, r *run) {
 		ev.GitDirty = event.False
 	}
 	if r.User != "" {
-		ev.TrainedBy, _, _ = p.c.cfg.Identity(r.User)
+		ev.TrainedBy, _, _ = p.c.cfg.Identity.Resolve(r.User)
 		ev.TrainedByConfidence = claimed
 	}
 	if len(r.Data) > 0 {

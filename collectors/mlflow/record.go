@@ -29,6 +29,9 @@ type head struct {
 	Ended bool `json:"ended,omitempty"`
 	// By registered the version, where that is authenticated.
 	By string `json:"by,omitempty"`
+	// Sum is of the JSON that the version was listed as: one that is listed as
+	// before is not looked into.
+	Sum string `json:"sum,omitempty"`
 	// Dangling are aliases that a 2.x server still lists although their version
 	// is gone.
 	Dangling map[string]string `json:"dangling,omitempty"`
@@ -58,7 +61,29 @@ func encodeRecord(h head, observation []byte) []byte {
 }
 
 func (h *head) empty() bool {
-	return h.Changes == 0 && !h.Hidden && !h.Ended && h.By == "" && h.Dangling == nil && h.Digest == "" && h.Imports == nil && h.Verdict == ""
+	return h.Changes == 0 && !h.Hidden && !h.Ended && h.By == "" && h.Sum == "" && h.Dangling == nil && h.Digest == "" && h.Imports == nil && h.Verdict == ""
+}
+
+// A sum is of an element of an answer, as it was sent.
+type sum [16]byte
+
+func sumOf(element []byte) (s sum) {
+	whole := sha256.Sum256(element)
+	copy(s[:], whole[:])
+	return s
+}
+
+// recordSum reads a record's sum without the rest of it. What stands in quotes
+// in a head can't hold the mark, whose quotes would be escaped.
+func recordSum(record []byte) (s sum, ok bool) {
+	const mark = `"sum":"`
+	i := bytes.IndexByte(record, '\n')
+	at := bytes.Index(record[:max(i, 0)], []byte(mark))
+	if at < 0 || i < at+len(mark)+hex.EncodedLen(len(s)) {
+		return s, false
+	}
+	_, err := hex.Decode(s[:], record[at+len(mark):][:hex.EncodedLen(len(s))])
+	return s, err == nil
 }
 
 // sameRecord tells whether record holds exactly this observation.

@@ -3,6 +3,8 @@ package mlflow
 import (
 	"bytes"
 	"cmp"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -71,6 +73,8 @@ type version struct {
 	Tags        map[string]string `json:"tags,omitempty"`
 	Model       string            `json:"model"`
 	Number      string            `json:"number"`
+
+	sum string // of what it was listed as; empty when it was got by itself
 }
 
 func (v *versionJSON) observe() version {
@@ -119,6 +123,7 @@ func (s *set) has(key string) bool { _, ok := s.m[maphash.String(s.seed, key)]; 
 
 // sweepRegistry compares all models and versions with what is remembered.
 func (p *poll) sweepRegistry() error {
+	p.postpone = true
 	seen := newSet()
 	var arrived []model
 	for _, prompts := range []bool{false, true} {
@@ -185,8 +190,68 @@ func (p *poll) known(m *model) bool {
 	if !ok || before.Created != m.Created {
 		return false
 	}
+	if p.postpone && p.postponed < maxPageBytes && !maps.Equal(before.Aliases, m.Aliases) {
+		p.later = append(p.later, *m)
+		p.postponed += len(observation)
+		return true
+	}
 	p.changedModel(&before, m, h)
 	return true
+}
+
+// tellLater tells what was postponed: an alias tells of the version that it
+// stands for, which must be known by then. One that went with its version, which
+// is not among the listed, is told with that.
+func (p *poll) tellLater(listed *listing) error {
+	later := p.later
+	p.later, p.postpone, p.postponed = nil, false, 0
+	for i := range later {
+		m := &later[i]
+		for _, alias := range slices.Sorted(maps.Keys(m.Aliases)) {
+			if number := m.Aliases[alias]; p.get(p.versionKey(m.Name, number)) == nil {
+				if err := p.passedOver(m.Name, number); err != nil {
+					return err
+				}
+			}
+		}
+		var before model
+		_, _ = decodeRecord(p.get(p.modelKey(m.Name)), &before)
+		for alias, number := range before.Aliases {
+			key := p.versionKey(m.Name, number)
+			if m.Aliases[alias] == "" && listed != nil && !listed.has(key, p.get(key)) && before.Created == m.Created {
+				if m.Aliases == nil {
+					m.Aliases = map[string]string{}
+				}
+				m.Aliases[alias] = number
+			}
+		}
+		p.known(m)
+	}
+	return p.err
+}
+
+// passedOver asks for a version that an alias stands for and that no listing
+// had.
+func (p *poll) passedOver(model, number string) error {
+	v, err := p.getVersion(model, number)
+	if isGone(err) || isDenied(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("get the version of an alias: %w", err)
+	}
+	if err := p.readRunsOf([]version{v}); err != nil {
+		return err
+	}
+	return p.versionSeen(&v)
+}
+
+func (p *poll) getVersion(model, number string) (version, error) {
+	var answer struct {
+		Version versionJSON `json:"model_version"`
+	}
+	err := p.c.client.get(p.ctx, p.at(request{path: api + "model-versions/get", query: query("name", model, "version", number)}), &answer)
+	return answer.Version.observe(), err
 }
 
 // changedModel tells what changed of a model.
@@ -408,7 +473,7 @@ func (p *poll) renamed(before *model, h head, m *model) error {
 	p.each(within("v", p.ws, before.Name), func(key string, record []byte) {
 		var v version
 		if vh, ok := decodeRecord(record, &v); ok {
-			v.Model = m.Name
+			v.Model, vh.Sum = m.Name, ""
 			c.writes = append(c.writes, write{key, nil}, write{p.versionKey(m.Name, v.Number), encodeRecord(vh, observed(v))})
 		}
 	})
@@ -428,25 +493,38 @@ func (p *poll) modelArrived(m *model) error {
 		ev.Aliases = listed(m.Aliases)
 		return p.add(change{events: []told{{event: ev}}, writes: []write{{p.modelKey(m.Name), encodeRecord(head{}, observed(m))}}})
 	}
-	h := head{}
-	c := change{events: []told{{ev, callOf("POST registered-models/create")}}}
 	// Aliases are acts of their own, whoever made the model.
-	c.events = append(c.events, p.aliasEvents(&model{}, m, &h)...)
-	c.writes = []write{{p.modelKey(m.Name), encodeRecord(h, observed(m))}}
-	return p.add(c)
+	bare := *m
+	bare.Aliases = nil
+	if err := p.add(change{
+		events: []told{{ev, callOf("POST registered-models/create")}},
+		writes: []write{{p.modelKey(m.Name), encodeRecord(head{}, observed(bare))}},
+	}); err != nil {
+		return err
+	}
+	p.known(m)
+	return p.err
 }
 
 // sweepVersions compares all versions with what is remembered.
 func (p *poll) sweepVersions() error {
-	seen := newSet()
+	listed := &listing{keys: newSet(), sums: map[sum]bool{}}
+	p.each(within("v", p.ws), func(_ string, record []byte) {
+		if s, ok := recordSum(record); ok {
+			listed.sums[s] = false
+		}
+	})
 	for _, prompts := range []bool{false, true} {
-		if err := p.searchVersions(prompts, versionPage, "name ASC", "", func(_ *version, key string) { seen.add(key) }, nil); err != nil {
+		if err := p.searchVersions(prompts, versionPage, "name ASC", "", listed, nil); err != nil {
 			return err
 		}
 	}
+	if err := p.tellLater(listed); err != nil {
+		return err
+	}
 	var missing []version
 	p.each(within("v", p.ws), func(key string, record []byte) {
-		if !seen.has(key) {
+		if !listed.has(key, record) {
 			var v version
 			if _, ok := decodeRecord(record, &v); ok {
 				missing = append(missing, v)
@@ -471,10 +549,23 @@ func (p *poll) sweepVersions() error {
 	return p.err
 }
 
+// A listing is which versions a search has listed.
+type listing struct {
+	keys *set
+	// sums are those of the versions that are remembered, true when one was
+	// listed as before.
+	sums map[sum]bool
+}
+
+func (l *listing) has(key string, record []byte) bool {
+	s, ok := recordSum(record)
+	return ok && l.sums[s] || l.keys.has(key)
+}
+
 // searchVersions visits versions and tells what is new of them, after each
-// page, because telling may need requests of its own. visit and after may be
+// page, because telling may need requests of its own. listed and after may be
 // nil; after ends the search by errStop.
-func (p *poll) searchVersions(prompts bool, size int, order, filter string, visit func(v *version, key string), after func(changed int) error) error {
+func (p *poll) searchVersions(prompts bool, size int, order, filter string, listed *listing, after func(changed int) error) error {
 	q := query("max_results", strconv.Itoa(size), "order_by", order)
 	if prompts {
 		filter = strings.TrimPrefix(filter+" AND "+promptFilter, " AND ")
@@ -487,16 +578,34 @@ func (p *poll) searchVersions(prompts bool, size int, order, filter string, visi
 	for range maxPages {
 		var changed []version
 		size := 0
-		next, err := page(p.ctx, p.c.client, r, "model_versions", func(j *versionJSON) error {
+		next, err := page(p.ctx, p.c.client, r, "model_versions", func(element *json.RawMessage) error {
+			s := sumOf(*element)
+			if listed != nil {
+				if _, known := listed.sums[s]; known {
+					listed.sums[s] = true
+					p.c.read(1, 0)
+					return nil
+				}
+			}
+			var j versionJSON
+			if err := json.Unmarshal(*element, &j); err != nil {
+				return fmt.Errorf("read a model version: %w", err)
+			}
 			p.c.read(1, int64(j.Updated))
 			v := j.observe()
+			v.sum = hex.EncodeToString(s[:])
 			key := p.versionKey(v.Model, v.Number)
-			if visit != nil {
-				visit(&v, key)
+			if listed != nil {
+				listed.keys.add(key)
 			}
 			observation := observed(&v)
-			if sameRecord(p.get(key), observation) {
-				return p.err
+			if record := p.get(key); sameRecord(record, observation) {
+				if was, ok := recordSum(record); ok && was == s {
+					return p.err
+				}
+				h, _ := decodeRecord(record, &version{})
+				h.Sum = v.sum
+				return p.ledger.add(change{writes: []write{{key, encodeRecord(h, observation)}}})
 			}
 			if size += len(observation) + 200; size > maxPageBytes {
 				return p.versionSeen(&v)
@@ -582,6 +691,7 @@ func (p *poll) versionSeen(v *version) error {
 		p.describe(ev, v, &h)
 		ev.TagKey = tagKey(d.field)
 	})}
+	h.Sum = v.sum
 	c.writes = []write{{key, encodeRecord(h, observed(v))}}
 	return p.add(c)
 }
@@ -590,7 +700,7 @@ func (p *poll) versionSeen(v *version) error {
 func (p *poll) versionArrived(v *version) error {
 	s := p.versionSubject(v)
 	ev := p.begun("version.created", s)
-	h := head{}
+	h := head{Sum: v.sum}
 	p.describe(&ev, v, &h)
 	ev.Tags = listed(v.Tags)
 	cause := callOf("POST model-versions/create")
@@ -610,10 +720,7 @@ func (p *poll) versionArrived(v *version) error {
 
 // missingVersion asks for one version that was not listed.
 func (p *poll) missingVersion(v *version) error {
-	var answer struct {
-		Version versionJSON `json:"model_version"`
-	}
-	err := p.c.client.get(p.ctx, p.at(request{path: api + "model-versions/get", query: query("name", v.Model, "version", v.Number)}), &answer)
+	now, err := p.getVersion(v.Model, v.Number)
 	switch {
 	case isGone(err):
 		var m model
@@ -632,7 +739,6 @@ func (p *poll) missingVersion(v *version) error {
 	case err != nil:
 		return fmt.Errorf("get a version that was not listed: %w", err)
 	}
-	now := answer.Version.observe()
 	return p.versionSeen(&now)
 }
 

@@ -23,6 +23,7 @@ func (p *poll) fast(hinted []string) error {
 			return err
 		}
 	}
+	p.postpone = true
 	var bumped []string
 	for _, prompts := range []bool{false, true} {
 		names, err := p.newestModels(prompts)
@@ -41,6 +42,9 @@ func (p *poll) fast(hinted []string) error {
 		}); err != nil {
 			return err
 		}
+	}
+	if err := p.tellLater(nil); err != nil {
+		return err
 	}
 	for _, name := range bumped {
 		if err := p.reread(name); err != nil {
@@ -131,6 +135,7 @@ func (p *poll) reread(name string) error {
 	if err != nil {
 		return fmt.Errorf("read a model again: %w", err)
 	}
+	p.postpone = true
 	var before model
 	switch _, ok := decodeRecord(p.get(p.modelKey(m.Name)), &before); {
 	case !ok:
@@ -144,22 +149,19 @@ func (p *poll) reread(name string) error {
 	}
 	filter, ok := nameFilter(name)
 	if !ok {
-		return p.err // a name that no filter can hold waits for the sweep
+		return p.tellLater(nil) // what else waits for the sweep: no filter can hold the name
 	}
-	seen := newSet()
-	visit := func(_ *version, key string) { seen.add(key) }
-	for _, prompts := range []bool{false, true} {
-		if prompts != m.Prompt {
-			continue
-		}
-		if err := p.searchVersions(prompts, versionPage, "version_number DESC", filter, visit, nil); err != nil {
-			return err
-		}
+	listed := &listing{keys: newSet()}
+	if err := p.searchVersions(m.Prompt, versionPage, "version_number DESC", filter, listed, nil); err != nil {
+		return err
+	}
+	if err := p.tellLater(listed); err != nil {
+		return err
 	}
 	var missing []version
 	p.each(within("v", p.ws, name), func(key string, record []byte) {
 		var v version
-		if _, ok := decodeRecord(record, &v); ok && !seen.has(key) {
+		if _, ok := decodeRecord(record, &v); ok && !listed.has(key, record) {
 			missing = append(missing, v)
 		}
 	})

@@ -30,6 +30,7 @@ type run struct {
 	Params     map[string]string `json:"params,omitempty"`
 	Metrics    map[string]string `json:"metrics,omitempty"`
 	Data       []dataset         `json:"data,omitempty"`
+	Model      string            `json:"model,omitempty"` // the logged model that it used, where that is one
 }
 
 // A dataset is what a run says that it used.
@@ -66,6 +67,9 @@ func (r *runJSON) observe() run {
 			}
 		}
 		o.Data = append(o.Data, d)
+	}
+	if len(r.Inputs.Models) == 1 {
+		o.Model = short(r.Inputs.Models[0].ID)
 	}
 	slices.SortFunc(o.Data, func(a, b dataset) int {
 		return strings.Compare(a.Name+"\x00"+a.Digest+"\x00"+a.Context, b.Name+"\x00"+b.Digest+"\x00"+b.Context)
@@ -127,7 +131,6 @@ func (p *poll) readRuns() error {
 		}
 	}
 	p.area.Runs = p.now.UnixMilli()
-	p.area.Stale = p.area.Stale || p.touched
 	forget := change{writes: []write{{p.areaKey(), observed(p.area)}}}
 	p.each(within("s", p.ws), func(key string, value []byte) {
 		var s sighting
@@ -171,7 +174,7 @@ func (p *poll) runSighted(r *run, from int64) error {
 	}
 	for i := range r.Data {
 		d := &r.Data[i]
-		mark := d.Name + "\x00" + d.Digest
+		mark := d.Name + "\x00" + d.Digest + "\x00" + d.Context
 		if !slices.Contains(is.Data, mark) {
 			is.Data = append(is.Data, mark)
 			c = p.datasetLogged(c, r, d, old && r.End <= p.contact())
@@ -196,17 +199,22 @@ func (p *poll) runEvent(operation string, s subject, r *run) event.Event {
 	ev.TimeBasis, ev.ClaimedTime = claimed, event.Millis(r.Start)
 	p.describeRun(&ev, r)
 	ev.Tags = listed(r.Tags)
-	if r.User != "" {
-		ev.UserID = r.User
-		ev.User, ev.UserType, _ = p.c.cfg.Identity(r.User)
-		ev.UserConfidence = claimed
-	}
+	p.claim(&ev, r)
 	return ev
+}
+
+// claim names whom a run's client said to be. No rule makes that more than a
+// claim.
+func (p *poll) claim(ev *event.Event, r *run) {
+	if r.User != "" {
+		ev.UserID, ev.UserConfidence = r.User, claimed
+		ev.User, ev.UserType, _ = p.c.cfg.Identity.Resolve(r.User)
+	}
 }
 
 // describeRun puts what is known of a run into an event.
 func (p *poll) describeRun(ev *event.Event, r *run) {
-	ev.RunID, ev.ExperimentID, ev.RunStatus = r.ID, r.Experiment, r.Status
+	ev.RunID, ev.ExperimentID, ev.RunStatus, ev.LoggedModelID = r.ID, r.Experiment, r.Status, r.Model
 	if r.Start > 0 {
 		ev.RunStart = event.Millis(r.Start)
 	}
@@ -217,9 +225,10 @@ func (p *poll) describeRun(ev *event.Event, r *run) {
 }
 
 // datasetLogged tells that a run used a dataset, and when its digest is another
-// one than the last run's for a dataset of this name.
+// one than the last run's for a dataset of this name, from this source, for this
+// purpose: training and test data may well share a name.
 func (p *poll) datasetLogged(c change, r *run, d *dataset, quiet bool) change {
-	key := stateKey("d", p.ws, d.Name)
+	key := stateKey("d", p.ws, d.Name, digest([]byte(d.Context + "\x00" + d.Source))[:16])
 	var before dataset
 	h, known := decodeRecord(p.get(key), &before)
 	s := subject{kind: "dataset", id: p.asset("datasets", d.Name), name: d.Name}
@@ -229,23 +238,17 @@ func (p *poll) datasetLogged(c change, r *run, d *dataset, quiet bool) change {
 		ev.DatasetName, ev.DatasetDigest, ev.DatasetContext, ev.DatasetSource, ev.SourceType = d.Name, d.Digest, d.Context, d.Source, d.SourceType
 		p.bound(ev, 0)
 	}
-	claim := func(ev *event.Event) {
-		if r.User != "" {
-			ev.UserID, ev.UserConfidence = r.User, claimed
-			ev.User, ev.UserType, _ = p.c.cfg.Identity(r.User)
-		}
-	}
 	if !quiet {
 		ev := p.event("dataset.logged", s)
 		fill(&ev)
-		claim(&ev)
+		p.claim(&ev, r)
 		identify(&ev, s, 0, r.ID, d.Digest, d.Context)
 		c.events = append(c.events, told{ev, callOf("POST runs/log-inputs")})
 	} else if !known {
 		ev := p.event(inventory, s)
 		fill(&ev)
 		ev.Evidence, ev.NotBefore = inventory, event.Time{}
-		identify(&ev, s, 0)
+		identify(&ev, s, 0, d.Context, d.Source)
 		c.events = append(c.events, told{event: ev})
 	}
 	if known && before.Digest != d.Digest && !quiet {
@@ -254,8 +257,8 @@ func (p *poll) datasetLogged(c change, r *run, d *dataset, quiet bool) change {
 		ev.ChangeField = "digest"
 		values(&ev, before.Digest, d.Digest)
 		fill(&ev)
-		claim(&ev)
-		identify(&ev, s, h.Changes)
+		p.claim(&ev, r)
+		identify(&ev, s, h.Changes, d.Context, d.Source)
 		c.events = append(c.events, told{ev, callOf("POST runs/log-inputs")})
 	}
 	if !known || before != *d {
@@ -483,6 +486,7 @@ func (p *poll) runAgain(r *run) error {
 	h.Ended = h.Ended || r.ended()
 	c := change{events: p.differences(s, &h, 0, list, func(ev *event.Event, d difference) {
 		p.describeRun(ev, r)
+		ev.ModelName, ev.ModelVersion = p.standing(r.ID)
 		ev.TagKey = tagKey(d.field)
 		if d.field == "inputs" && len(r.Data) > 0 {
 			ev.DatasetName, ev.DatasetDigest = r.Data[0].Name, r.Data[0].Digest
@@ -553,7 +557,10 @@ func (p *poll) runGone(id string) error {
 	}
 	c := change{writes: []write{{p.runKey(id), nil}}}
 	if !r.Deleted {
-		c.events = p.differences(p.runSubject(&r), &h, 0, []difference{{operation: "run.deleted", cause: callOf("POST runs/delete")}}, func(ev *event.Event, _ difference) { p.describeRun(ev, &r) })
+		c.events = p.differences(p.runSubject(&r), &h, 0, []difference{{operation: "run.deleted", cause: callOf("POST runs/delete")}}, func(ev *event.Event, _ difference) {
+			p.describeRun(ev, &r)
+			ev.ModelName, ev.ModelVersion = p.standing(r.ID)
+		})
 	}
 	return p.add(c)
 }

@@ -222,9 +222,18 @@ func TestScale(t *testing.T) {
 	require.Zero(t, m.Events)
 	require.LessOrEqual(t, m.CPU, 2*time.Second)
 	require.LessOrEqual(t, requests, int64(30))
+	idle := m.CPU
 	rest := rest{t: t, url: s.url}
 	rest.post("registered-models/set-tag", object{"name": "model-000777", "key": "k", "value": "v"})
 	m, requests = poll()
 	report("one tag changed", m, requests)
 	require.Equal(t, 1, m.Events)
+	require.Less(t, m.CPU, 2*idle, "what one change costs follows it, not what exists")
+	require.LessOrEqual(t, requests, int64(30))
+	rest.post("model-versions/set-tag", object{"name": "model-000778", "version": "1", "key": "k", "value": "v"})
+	rest.call("DELETE", "model-versions/delete", object{"name": "model-000779", "version": "1"})
+	m, requests = poll()
+	report("a version changed and one deleted", m, requests)
+	require.Equal(t, 2, m.Events)
+	require.Less(t, m.CPU, 2*idle)
 }

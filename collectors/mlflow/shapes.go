@@ -129,6 +129,9 @@ type runJSON struct {
 	} `json:"data"`
 	Inputs struct {
 		Datasets []datasetJSON `json:"dataset_inputs"`
+		Models   []struct {
+			ID string `json:"model_id"`
+		} `json:"model_inputs"`
 	} `json:"inputs"`
 }
 

@@ -44,6 +44,7 @@ type standIn struct {
 	clock *clock
 	url   string
 	log   string
+	quiet bool // nothing is logged
 	// fault answers instead of the server when it returns true.
 	fault func(w http.ResponseWriter, r *http.Request) bool
 }
@@ -54,6 +55,9 @@ func newStandIn(t *testing.T, opt mlflowsim.Options) *standIn {
 	require.NoError(t, os.WriteFile(s.log, nil, 0o600))
 	opt.Now = s.clock.now
 	opt.Access = func(r mlflowsim.Request) {
+		if s.quiet {
+			return
+		}
 		user := r.User
 		if user == "" {
 			user = "-"
@@ -95,7 +99,11 @@ func TestOperationsOnStandIn(t *testing.T) {
 	for _, version := range []string{"2.22.5", "3.17.2"} {
 		t.Run(version, func(t *testing.T) {
 			s := newStandIn(t, mlflowsim.Options{Version: version, BasicAuth: true})
-			runOperations(t, int(version[0]-'0'), s.url, "admin", "x", s.log, func() time.Time { s.clock.skip(2 * time.Second); return s.clock.now() })
+			now := func() time.Time { s.clock.skip(2 * time.Second); return s.clock.now() }
+			cfg := s.config()
+			cfg.AccessLog = s.log
+			major := int(version[0] - '0')
+			runOperations(t, table{major: major, admin: restHands{s.rest(t), major, now}, cfg: cfg, now: now})
 		})
 	}
 }

@@ -1,6 +1,10 @@
 package counterpart
 
 import (
+	"bufio"
+	_ "embed"
+	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -165,13 +169,8 @@ func (s *MLflowServer) uvicornLog() string {
 // environment ("MLFLOW_TRACKING_USERNAME=eve").
 func (s *MLflowServer) Python(tb testing.TB, script string, env ...string) string {
 	tb.Helper()
-	command := exec.CommandContext(tb.Context(), s.python, "-c", script)
-	command.Dir = tb.TempDir()
-	command.Env = append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + command.Dir, "TMPDIR=" + command.Dir, "LC_ALL=C.UTF-8", "PYTHONWARNINGS=ignore",
-		"MLFLOW_DISABLE_TELEMETRY=true", "MLFLOW_TRACKING_URI=" + s.URL, "MLFLOW_REGISTRY_URI=" + s.URL,
-		"MLFLOW_TRACKING_USERNAME=" + s.Username, "MLFLOW_TRACKING_PASSWORD=" + s.Password,
-	}, env...)
+	command := s.command(tb, script)
+	command.Env = append(command.Env, env...)
 	var stderr strings.Builder
 	command.Stderr = &stderr
 	out, err := command.Output()
@@ -179,6 +178,76 @@ func (s *MLflowServer) Python(tb testing.TB, script string, env ...string) strin
 		tb.Fatalf("run the script against MLflow: %v\n%s", err, &stderr)
 	}
 	return string(out)
+}
+
+func (s *MLflowServer) command(tb testing.TB, script string) *exec.Cmd {
+	tb.Helper()
+	command := exec.CommandContext(tb.Context(), s.python, "-c", script)
+	command.Dir = tb.TempDir()
+	command.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + command.Dir, "TMPDIR=" + command.Dir, "LC_ALL=C.UTF-8", "PYTHONWARNINGS=ignore",
+		"MLFLOW_DISABLE_TELEMETRY=true", "MLFLOW_TRACKING_URI=" + s.URL, "MLFLOW_REGISTRY_URI=" + s.URL,
+		"MLFLOW_TRACKING_USERNAME=" + s.Username, "MLFLOW_TRACKING_PASSWORD=" + s.Password,
+	}
+	return command
+}
+
+// MLflowClient is a Python process in which MLflow's own client works for a
+// test: it loads in seconds, so that one serves many acts.
+type MLflowClient struct {
+	stdin  io.WriteCloser
+	stdout *bufio.Reader
+	stderr *strings.Builder
+}
+
+//go:embed mlflowclient.py
+var clientLoop string
+
+// Client starts a Python process with the functions of a script, which Do calls
+// by their names. It ends with the test.
+func (s *MLflowServer) Client(tb testing.TB, script string) *MLflowClient {
+	tb.Helper()
+	c := &MLflowClient{stderr: &strings.Builder{}}
+	command := s.command(tb, script+"\n"+clientLoop)
+	command.Stderr = c.stderr
+	var err error
+	if c.stdin, err = command.StdinPipe(); err != nil {
+		tb.Fatal(err)
+	}
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c.stdout = bufio.NewReader(stdout)
+	if err := command.Start(); err != nil {
+		tb.Fatalf("start MLflow's client: %v", err)
+	}
+	tb.Cleanup(func() {
+		_ = c.stdin.Close()
+		_ = command.Wait()
+	})
+	return c
+}
+
+// Do calls a function with its named arguments and returns what it returned. env
+// changes the process's environment first ("MLFLOW_TRACKING_USERNAME": "eve").
+func (c *MLflowClient) Do(tb testing.TB, function string, arguments map[string]any, env map[string]string) any {
+	tb.Helper()
+	if err := json.NewEncoder(c.stdin).Encode(map[string]any{"do": function, "with": arguments, "env": env}); err != nil {
+		tb.Fatalf("%s by MLflow's client: %v", function, err)
+	}
+	line, err := c.stdout.ReadBytes('\n')
+	var answer struct {
+		Returned any
+		Raised   string
+	}
+	if err == nil {
+		err = json.Unmarshal(line, &answer)
+	}
+	if err != nil || answer.Raised != "" {
+		tb.Fatalf("%s by MLflow's client: %v %s", function, err, answer.Raised)
+	}
+	return answer.Returned
 }
 
 // port is the port of a host and port.

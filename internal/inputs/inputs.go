@@ -161,7 +161,7 @@ func (b *Builder) mlflow(ctx context.Context, s *conf.Settings, log *slog.Logger
 		TrustedProxies: s.Networks("trusted_proxies"), Backfill: s.Bool("backfill"),
 		CAFile: s.String("ca_file"), ClientCertFile: s.String("client_cert_file"), ClientKeyFile: s.String("client_key_file"),
 		Proxy: s.String("proxy"), Timeout: s.Duration("timeout"), InsecureSkipVerify: s.Bool("insecure_skip_verify"),
-		Identity: b.rules.identity.Resolve, Now: b.now, Log: log,
+		Identity: b.rules.identity, Now: b.now, Log: log,
 	})
 }
 

@@ -350,6 +350,7 @@ func init() {
 		"POST experiments/delete":                     (*Server).deleteExperiment,
 		"POST experiments/restore":                    (*Server).restoreExperiment,
 		"POST experiments/set-experiment-tag":         (*Server).tagExperiment,
+		"POST experiments/delete-experiment-tag":      (*Server).untagExperiment,
 		"POST runs/create":                            (*Server).createRun,
 		"GET runs/get":                                (*Server).getRun,
 		"POST runs/search":                            (*Server).searchRuns,

@@ -168,6 +168,18 @@ func (s *Server) tagExperiment(c *call) (object, error) {
 	return nil, err
 }
 
+func (s *Server) untagExperiment(c *call) (object, error) {
+	e, err := s.experiment(c)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := e.tags[c.str("key")]; !ok {
+		return nil, notFound("No tag with name: %s in experiment with id %s", c.str("key"), e.id)
+	}
+	delete(e.tags, c.str("key"))
+	return nil, nil
+}
+
 func (r *run) json() object {
 	info := object{
 		"run_id": r.id, "run_uuid": r.id, "run_name": r.name, "experiment_id": r.exp.id, "user_id": r.user, "status": r.status,
