@@ -170,9 +170,12 @@ func (p *parser) byFields(cmd string, options ...string) ([]string, error) {
 	if len(names) == 0 {
 		return nil, p.refuse(at, "%s: BY needs at least one field", cmd)
 	}
-	for _, n := range names {
+	for i, n := range names {
 		if strings.Contains(n, "*") {
 			return nil, p.refuse(at, "%s: a wildcard is not known after BY", cmd)
+		}
+		if slices.Contains(names[:i], n) {
+			return nil, p.refuse(at, "%s: BY names the field %q twice", cmd, n)
 		}
 	}
 	return names, nil
@@ -193,13 +196,17 @@ func (a *aggregate) reads(set *fieldSet) {
 type compiledAggregate struct {
 	aggregate
 	value evalFn // nil: every row counts
-	time  int    // place of _time
+	time  int    // place of _time, where it is read
 }
 
 func (x *execution) compileAggregates(list []aggregate, sc *schema) ([]compiledAggregate, error) {
 	var out []compiledAggregate
 	for _, a := range list {
-		ca := compiledAggregate{aggregate: a, time: sc.slot("_time")}
+		ca := compiledAggregate{aggregate: a, time: -1}
+		switch a.fn {
+		case "earliest", "latest", "earliest_time", "latest_time":
+			ca.time = sc.slot("_time")
+		}
 		switch {
 		case a.arg != nil:
 			c := &compiler{sc: sc, env: x.env}
@@ -267,7 +274,7 @@ func feed(list []compiledAggregate, acc []accumulator, r Row) {
 			continue
 		}
 		at := math.NaN()
-		if a.time < len(r) {
+		if a.time >= 0 && a.time < len(r) {
 			if t := r[a.time]; t.kind == kindNumber {
 				at = t.num
 			} else if f, ok := t.Float(); ok {
@@ -405,27 +412,18 @@ func (l *valueList) result() Value { return multi(slices.Clone(l.vs)) }
 // every number before every text (Search Reference, "Aggregate functions").
 type extreme struct {
 	best Value
-	num  float64 // of best, where it is a number
-	text bool    // best is none
 	max  bool
 }
 
 func (e *extreme) add(v Value, _ float64) {
-	f, isNumber := v.Float()
-	better := false
-	switch {
-	case e.best.kind == kindNull:
-		better = true
-	case isNumber && e.text, !isNumber && !e.text:
-		better = e.max != isNumber
-	case isNumber:
-		better = e.max && f > e.num || !e.max && f < e.num
-	default:
-		c := strings.Compare(v.String(), e.best.String())
-		better = e.max && c > 0 || !e.max && c < 0
+	c := 1
+	if e.best.kind != kindNull {
+		if c = numbersFirst(v, e.best); !e.max {
+			c = -c
+		}
 	}
-	if better {
-		e.best, e.num, e.text = v, f, !isNumber
+	if c > 0 {
+		e.best = v
 	}
 }
 
@@ -580,8 +578,8 @@ type groups struct {
 	who   string
 	list  []compiledAggregate
 	slots []int // of the BY fields
-	index map[string]*group
-	order []*group
+	keys  dictionary
+	order []*group // by the keys' codes
 	held  int
 	buf   []byte
 }
@@ -592,7 +590,7 @@ type group struct {
 }
 
 func (x *execution) newGroups(who string, list []compiledAggregate, by []int) *groups {
-	return &groups{x: x, who: who, list: list, slots: by, index: map[string]*group{}}
+	return &groups{x: x, who: who, list: list, slots: by}
 }
 
 // of returns the groups to which a row belongs: none where a BY field is null,
@@ -655,14 +653,14 @@ func (g *groups) add(r Row) error {
 }
 
 func (g *groups) at(key []byte, by func() []Value) (*group, error) {
-	if gr, ok := g.index[string(key)]; ok {
-		return gr, nil
+	code, isNew := g.keys.intern(entryText, key)
+	if !isNew && code != 0 {
+		return g.order[code-1], nil
 	}
-	if len(g.index) >= g.x.limits.Groups {
+	if code == 0 || len(g.order) >= g.x.limits.Groups {
 		return nil, fmt.Errorf("%s makes more than %d groups (limit Groups)", g.who, g.x.limits.Groups)
 	}
 	gr := &group{by: by(), acc: newAccumulators(g.list, &g.held)}
-	g.index[string(key)] = gr
 	g.order = append(g.order, gr)
 	return gr, nil
 }
@@ -677,14 +675,14 @@ func (g *groups) check() error {
 
 // sorted returns the groups in ascending order of their BY values.
 func (g *groups) sorted() []*group {
-	sort.SliceStable(g.order, func(i, j int) bool {
-		a, b := g.order[i].by, g.order[j].by
-		for k := range a {
-			if c := compare(a[k], b[k]); c != 0 {
-				return c < 0
+	g.keys = dictionary{} // no more groups come
+	slices.SortStableFunc(g.order, func(a, b *group) int {
+		for k := range a.by {
+			if c := compare(a.by[k], b.by[k]); c != 0 {
+				return c
 			}
 		}
-		return false
+		return 0
 	})
 	return g.order
 }

@@ -363,7 +363,11 @@ func parseTstats(p *parser, at place) (command, error) {
 				c.span = &s
 				continue
 			}
+			fieldAt := p.pos
 			f, err := p.plainField("tstats: BY")
+			if err == nil && slices.Contains(c.by, f) {
+				err = p.refuse(fieldAt, "tstats: BY names the field %q twice", f)
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -371,6 +375,11 @@ func parseTstats(p *parser, at place) (command, error) {
 		}
 		if len(c.by) == 0 {
 			return nil, p.refuse(p.pos, "tstats: BY needs at least one field")
+		}
+		for _, a := range c.list {
+			if slices.Contains(c.by, a.as) {
+				return nil, p.src.refusal(a.pos, "tstats: the aggregation %q would overwrite the field that it is grouped by", a.as)
+			}
 		}
 		if slices.Contains(c.by, "_time") && c.span == nil {
 			return nil, p.refuse(p.pos, "tstats: by _time needs span=: the default depends on the time range")
@@ -544,16 +553,7 @@ func (c *tstatsCommand) open(x *execution, _ *flow) (*flow, error) {
 	for _, a := range c.list {
 		sc.declare(a.as)
 	}
-	var rows []Row
-	for _, gr := range g.sorted() {
-		row := make(Row, len(sc.names))
-		copy(row, gr.by)
-		for i, a := range c.list {
-			row.set(sc.slot(a.as), gr.acc[i].result())
-		}
-		rows = append(rows, row)
-	}
-	return flowOf(sc, rows), nil
+	return g.rows(sc), nil
 }
 
 // renameSearch is a search expression with other field names.

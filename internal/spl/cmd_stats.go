@@ -140,22 +140,37 @@ func (c *statsCommand) open(x *execution, in *flow) (*flow, error) {
 	for _, a := range list {
 		sc.declare(a.as)
 	}
-	rows := make([]Row, 0, len(g.order))
+	return g.rows(sc), nil
+}
+
+// rows gives a row for each group, in their order, and forgets the group.
+func (g *groups) rows(sc *schema) *flow {
 	sorted := g.sorted()
-	g.index = nil // from here on each group is garbage once its row is made
-	for n, gr := range sorted {
-		row := make(Row, len(sc.names))
-		copy(row, gr.by)
-		for i, a := range list {
-			row.set(sc.slot(a.as), gr.acc[i].result())
+	width := len(sc.names)
+	return &flow{sc, func() ([]Row, error) {
+		n := min(batchRows, len(sorted))
+		if n == 0 {
+			return nil, nil
 		}
-		rows = append(rows, row)
-		sorted[n] = nil
-	}
-	return flowOf(sc, rows), nil
+		rows := make([]Row, n)
+		for i := range rows {
+			row := make(Row, max(width, len(sc.names)))
+			copy(row, sorted[i].by)
+			for j, acc := range sorted[i].acc {
+				row[len(g.slots)+j] = acc.result()
+			}
+			rows[i], sorted[i] = row, nil
+		}
+		sorted = sorted[n:]
+		return rows, nil
+	}}
 }
 
 func (c *statsCommand) openEvent(x *execution, in *flow, g *groups, list []compiledAggregate) (*flow, error) {
+	slots := make([]int, len(list)) // before the rows are made, so that they have the room
+	for i, a := range list {
+		slots[i] = in.sc.declare(a.as)
+	}
 	rows, err := x.collect(in, c.name)
 	if err != nil {
 		return nil, err
@@ -191,23 +206,17 @@ func (c *statsCommand) openEvent(x *execution, in *flow, g *groups, list []compi
 	if err := g.check(); err != nil {
 		return nil, err
 	}
-	results := map[*group][]Value{}
-	for _, gr := range g.order {
-		vs := make([]Value, len(list))
+	for _, gr := range g.order { // the BY values were not kept: their place is free
+		gr.by = make([]Value, len(list))
 		for i := range list {
-			vs[i] = gr.acc[i].result()
+			gr.by[i] = gr.acc[i].result()
 		}
-		results[gr] = vs
-	}
-	slots := make([]int, len(list))
-	for i, a := range list {
-		slots[i] = in.sc.declare(a.as)
 	}
 	for i := range rows {
 		if of[i] == nil {
 			continue
 		}
-		for j, v := range results[of[i]] {
+		for j, v := range of[i].by {
 			rows[i].set(slots[j], v)
 		}
 	}

@@ -74,7 +74,7 @@ const (
 
 // MemoryGoal is what a program that searches a million events hands to
 // debug.SetMemoryLimit, in bytes.
-const MemoryGoal = 850 << 20
+const MemoryGoal = 560 << 20
 
 // Row is one row of a result, by the index of Result.Fields.
 type Row []Value

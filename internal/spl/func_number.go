@@ -171,15 +171,17 @@ func (env *evalEnv) finite(at *call, f float64) Value {
 
 // numbersFirst orders numbers before texts (Search Reference, "max", "min").
 func numbersFirst(a, b Value) int {
-	_, x := a.Float()
-	_, y := b.Float()
+	f, x := a.Float()
+	g, y := b.Float()
 	switch {
-	case x && !y:
+	case x && y:
+		return ascending(f, g)
+	case x:
 		return -1
-	case !x && y:
+	case y:
 		return 1
 	}
-	return compare(a, b)
+	return strings.Compare(a.String(), b.String())
 }
 
 // roundDecimal rounds half away from zero on the decimal digits of x, so that
