@@ -31,14 +31,83 @@ func overHTTP(t *testing.T) (*lab, *counterpart.GitServer) {
 	l.git("remote", "set-url", "origin", server.As("alice", address))
 	l.cfg.URLs = []string{address}
 	l.cfg.Username, l.cfg.Password = "aiwatch", "s3cr3t-t0ken"
+	return l, server
+}
+
+// onServerTime gives the lab the clock of the server, whose access log is read.
+func (l *lab) onServerTime() {
 	l.cfg.Now = time.Now
 	l.now = time.Now()
-	return l, server
+}
+
+// Weights that the real git-lfs client manages: replaced without anything else,
+// and put into the repository past it.
+func TestActsWithGitLFS(t *testing.T) {
+	counterpart.GitLFS(t)
+	attributes := "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
+	for _, a := range []act{
+		{
+			name: "weights replaced",
+			act:  func(l *lab) { l.commit("tidy", "big.safetensors", "other weights") },
+			twin: func(l *lab) { l.commit("tune", "config.json", `{"layers":2}`) },
+			found: func(e row, all []row) bool {
+				return e["lfs_oid"] != nil && e["change_field"] == "digest" && len(with(all, "file.modified")) == 1
+			},
+			check: func(t *testing.T, _ *lab, e row, all []row) {
+				require.Equal(t, sha256Hex("other weights"), e.s("lfs_oid"))
+				require.Equal(t, "13", e.s("lfs_size"))
+				up := one(t, all, "lfs.uploaded")
+				require.Equal(t, e.s("asset_digest"), up.s("asset_digest"))
+				require.Equal(t, "alice", up.s("user"))
+			},
+		},
+		{
+			name: "weights past git-lfs",
+			act: func(l *lab) {
+				l.commit("no filter", ".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n")
+				l.git("rm", "-q", "--cached", "big.safetensors")
+				l.commit("raw", "big.safetensors", "raw weights")
+			},
+			twin: func(l *lab) {
+				l.commit("filter", ".gitattributes", attributes+"*.bin filter=lfs diff=lfs merge=lfs -text\n")
+				l.commit("weights", "big.safetensors", "other weights")
+			},
+			found: func(e row, _ []row) bool { return e["change_field"] == "pointer" },
+			check: func(t *testing.T, _ *lab, e row, all []row) {
+				require.Empty(t, e.s("lfs_oid"))
+				loosened := with(all, "file.modified")[0]
+				require.True(t, strings.HasSuffix(loosened.s("asset_id"), "//.gitattributes"))
+				require.Equal(t, "control", loosened.s("asset_role"))
+			},
+		},
+	} {
+		t.Run(a.name, func(t *testing.T) {
+			t.Parallel()
+			for _, side := range []string{"act", "twin"} {
+				l, server := overHTTP(t)
+				l.onServerTime()
+				l.cfg.AccessLog, l.cfg.TrustLogs = server.AccessLog, true
+				l.git("lfs", "install", "--local", "--skip-repo")
+				push := func(play func(*lab)) func(*lab) {
+					return func(l *lab) {
+						play(l)
+						l.git("lfs", "push", "origin", "--all")
+						l.push("main")
+					}
+				}
+				b := a
+				b.set = push(func(l *lab) { l.commit("lfs", ".gitattributes", attributes, "big.safetensors", "weights") })
+				b.act, b.twin = push(a.act), push(a.twin)
+				b.play(t, l, side)
+			}
+		})
+	}
 }
 
 func TestHTTPWithAccessLogAndLFS(t *testing.T) {
 	counterpart.GitLFS(t)
 	l, server := overHTTP(t)
+	l.onServerTime()
 	l.cfg.AccessLog, l.cfg.TrustLogs, l.cfg.LFSBudget = server.AccessLog, true, 1<<20
 	l.git("lfs", "install", "--local", "--skip-repo")
 	l.commit("first", ".gitattributes", "*.pkl filter=lfs diff=lfs merge=lfs -text\n", "model.pkl", pickled("collections", "OrderedDict"))
