@@ -186,6 +186,10 @@ func (p *poll) artifactEvent(operation string, o *owner, a *artifact, h *head) e
 	}
 	if len(o.Versions) > 0 {
 		ev.ModelName, ev.ModelVersion = splitVersion(o.Versions[len(o.Versions)-1])
+		var v version
+		if _, found := decodeRecord(p.get(p.versionKey(ev.ModelName, ev.ModelVersion)), &v); found && ev.RunID == "" {
+			ev.RunID = v.RunID
+		}
 	}
 	class := modelfile.Classify(a.Path)
 	ev.AssetRole, ev.AssetFormat = string(class.Role), string(class.Format)

@@ -61,8 +61,8 @@ func (p *poll) origin(ev *event.Event, r *run) {
 func (p *poll) lineage(ev *event.Event, v *version) {
 	var r run
 	known := false
-	if isID(v.RunID) {
-		_, known = decodeRecord(p.get(p.runKey(v.RunID)), &r)
+	if ev.RunID = p.runBehind(v); isID(ev.RunID) {
+		_, known = decodeRecord(p.get(p.runKey(ev.RunID)), &r)
 	}
 	if known {
 		p.origin(ev, &r)
@@ -74,6 +74,39 @@ func (p *poll) lineage(ev *event.Event, v *version) {
 	if !v.Prompt && v.Source != "" {
 		ev.SourceOutside = p.outside(v, &r, known, 0)
 	}
+}
+
+// runBehind returns the run that a version stands on; a copy, of which a 3.x
+// server notes none, stands on that of the version it was copied from.
+func (p *poll) runBehind(v *version) string {
+	at := *v
+	for range maxCopies {
+		if at.RunID != "" {
+			return at.RunID
+		}
+		name, number, ok := versionSource(at.Source)
+		if !ok {
+			return ""
+		}
+		at = version{}
+		if _, found := decodeRecord(p.get(p.versionKey(name, number)), &at); !found {
+			return ""
+		}
+	}
+	return ""
+}
+
+// maxCopies is how many copies of copies are followed.
+const maxCopies = 5
+
+// versionSource reads models:/<name>/<version>.
+func versionSource(source string) (name, number string, ok bool) {
+	rest, ok := strings.CutPrefix(source, "models:/")
+	i := strings.LastIndexByte(rest, '/')
+	if !ok || i < 0 {
+		return "", "", false
+	}
+	return strings.TrimLeft(rest[:i], "/"), rest[i+1:], true
 }
 
 // loggedModelSource reads models:/m-<hex>/<path>.
@@ -104,14 +137,14 @@ func (p *poll) outside(v *version, r *run, known bool, depth int) event.Bool {
 		id, _, _ := strings.Cut(strings.TrimLeft(rest, "/"), "/")
 		return event.B(id != v.RunID)
 	}
-	if rest, ok := strings.CutPrefix(source, "models:/"); ok {
+	if strings.HasPrefix(source, "models:/") {
 		// Another version: what holds for it holds here.
-		i := strings.LastIndexByte(rest, '/')
-		if i < 0 || depth > 4 {
+		name, number, ok := versionSource(source)
+		if !ok || depth >= maxCopies {
 			return 0
 		}
 		var other version
-		if _, found := decodeRecord(p.get(p.versionKey(strings.TrimLeft(rest[:i], "/"), rest[i+1:])), &other); !found {
+		if _, found := decodeRecord(p.get(p.versionKey(name, number)), &other); !found {
 			return 0
 		}
 		var or run

@@ -399,7 +399,8 @@ func (p *poll) missingModel(m *model, arrived []model) error {
 		}
 		h.Hidden = true
 		h.Changes++
-		ev := p.event("registry.hidden", subject{kind: event.Input})
+		s := subject{kind: "input", id: "aiwatch:mlflow/" + p.c.cfg.Name, name: "aiwatch_mlflow://" + p.c.cfg.Name}
+		ev := p.event("registry.hidden", s)
 		ev.ModelName = m.Name
 		p.bound(&ev, 0)
 		identify(&ev, p.modelSubject(m), h.Changes)

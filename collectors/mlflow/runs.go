@@ -1,6 +1,7 @@
 package mlflow
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -244,11 +245,11 @@ func (p *poll) datasetLogged(c change, r *run, d *dataset, quiet bool) change {
 		p.claim(&ev, r)
 		identify(&ev, s, 0, r.ID, d.Digest, d.Context)
 		c.events = append(c.events, told{ev, callOf("POST runs/log-inputs")})
-	} else if !known {
+	} else if !known || before.Digest != d.Digest {
 		ev := p.event(inventory, s)
 		fill(&ev)
 		ev.Evidence, ev.NotBefore = inventory, event.Time{}
-		identify(&ev, s, 0, d.Context, d.Source)
+		identify(&ev, s, 0, d.Digest, d.Context, d.Source)
 		c.events = append(c.events, told{event: ev})
 	}
 	if known && before.Digest != d.Digest && !quiet {
@@ -315,7 +316,8 @@ func (p *poll) fetchRuns(ids []string, visit func(*run) error, absent func(id st
 				return fmt.Errorf("read runs behind versions: %w", err)
 			}
 		}
-		slices.SortFunc(runs, func(a, b run) int { return strings.Compare(a.ID, b.ID) })
+		// In the order in which they began: the data of the last one is the newest.
+		slices.SortFunc(runs, func(a, b run) int { return cmp.Or(cmp.Compare(a.Start, b.Start), strings.Compare(a.ID, b.ID)) })
 		for i := range runs {
 			if err := visit(&runs[i]); err != nil {
 				return err

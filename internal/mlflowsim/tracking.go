@@ -34,6 +34,7 @@ type run struct {
 	params     map[string]string
 	metrics    map[string][]metric
 	inputs     []object
+	judged     []object // logged models that the run took as inputs
 }
 
 type loggedModel struct {
@@ -208,6 +209,7 @@ func (r *run) json() object {
 	put(data, "metrics", metrics)
 	inputs := object{}
 	put(inputs, "dataset_inputs", r.inputs)
+	put(inputs, "model_inputs", r.judged)
 	return object{"info": info, "data": data, "inputs": inputs}
 }
 
@@ -383,6 +385,11 @@ func (s *Server) logInputs(c *call) (object, error) {
 	for _, d := range c.list("datasets") {
 		if o, ok := d.(object); ok {
 			r.inputs = append(r.inputs, o)
+		}
+	}
+	for _, m := range c.list("models") {
+		if o, ok := m.(object); ok && s.major >= 3 {
+			r.judged = append(r.judged, o)
 		}
 	}
 	return nil, nil
