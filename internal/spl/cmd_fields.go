@@ -560,7 +560,7 @@ func parseMakemv(p *parser, at place) (command, error) {
 			continue
 		}
 		fieldAt := p.pos
-		f, err := p.outerField("makemv")
+		f, err := p.plainField("makemv")
 		if err != nil {
 			return nil, err
 		}
