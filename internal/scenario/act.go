@@ -303,7 +303,11 @@ func jsonMistake(err error) error {
 	case errors.As(err, &kind) && kind.Field != "":
 		return fmt.Errorf("%q can't be a JSON %s", kind.Field, kind.Value)
 	case errors.As(err, &kind):
-		return fmt.Errorf("a line is one JSON object, not a %s", kind.Value)
+		article := "a"
+		if kind.Value == "array" {
+			article = "an"
+		}
+		return fmt.Errorf("a line is one JSON object, and this is %s %s", article, kind.Value)
 	}
 	return err
 }
