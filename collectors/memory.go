@@ -84,14 +84,17 @@ func (m *Memory) Get(key string) ([]byte, error) {
 // Range visits all keys with the prefix in their order.
 func (m *Memory) Range(prefix string, visit func(key string, value []byte) error) error {
 	m.mu.Lock()
-	merged := maps.Clone(m.state)
-	if merged == nil {
-		merged = map[string][]byte{}
+	found := map[string][]byte{}
+	for _, layer := range []map[string][]byte{m.state, m.staged} {
+		for key, v := range layer {
+			if strings.HasPrefix(key, prefix) {
+				found[key] = v
+			}
+		}
 	}
-	maps.Copy(merged, m.staged)
 	m.mu.Unlock()
-	for _, key := range slices.Sorted(maps.Keys(merged)) {
-		if v := merged[key]; v != nil && strings.HasPrefix(key, prefix) {
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		if v := found[key]; v != nil {
 			if err := visit(key, v); err != nil {
 				return err
 			}

@@ -15,7 +15,9 @@ import (
 // that it reads. Before something changes, the last of those that were put off
 // are made up for, at their time, so that the collector's state says the same as
 // if it had read all along; what the heartbeat tells of it is kept up as well.
-// Playing eagerly gives the same events, and a test holds that.
+// Playing eagerly gives the same events, and a test holds that; only how many
+// records the looks at an MLflow server between two changes read again, which its
+// heartbeat tells, is taken from the last such look.
 //
 // It hides that the collector listens or notifies: in a play nobody calls it.
 type lazy struct {
@@ -99,7 +101,7 @@ func (l *lazy) Poll(ctx context.Context, out collectors.Output) error {
 			return err
 		}
 	}
-	if l.st.lazy && l.settled && !l.dirty && day(now) == day(l.last) {
+	if l.st.lazy && !l.dirty && (l.settled && day(now) == day(l.last) || len(l.quiet) > 0 && !l.full(now)) {
 		l.putOff(now)
 		return nil
 	}
@@ -178,21 +180,20 @@ func (l *lazy) poll(ctx context.Context, out collectors.Output, now time.Time, r
 
 // steady tells whether nothing is left to be done: a poll found nothing, and of
 // a source that is read in rotation and by windows of time, the last full sweeps
-// and the looks between them found nothing in the same number of records.
+// found nothing in the same number of records. A look between two sweeps finds
+// nothing when one before it, or a sweep, found nothing since the last change.
 func (l *lazy) steady() bool {
 	if l.interval == 0 {
 		return true
 	}
-	var full, between []int64
-	for _, q := range slices.Backward(l.quiet) {
-		if q.full && len(full) < 3 {
+	var full []int64
+	for _, q := range l.quiet {
+		if q.full {
 			full = append(full, q.records)
-		} else if !q.full && len(between) < 3 {
-			between = append(between, q.records)
 		}
 	}
-	same := func(counts []int64) bool { return len(slices.Compact(counts)) == 1 }
-	return len(full) == 3 && same(full) && (len(between) == 0 && l.fast >= l.interval || len(between) == 3 && same(between))
+	n := len(full)
+	return n >= 3 && full[n-1] == full[n-2] && full[n-2] == full[n-3]
 }
 
 // catchUp does the last of the polls that were put off, at their time.

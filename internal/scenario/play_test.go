@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -56,6 +57,8 @@ func TestEverythingIsPlayedAndFound(t *testing.T) {
 	require.Contains(t, warnings[0], "everything/acts.ndjson:12: DELETE /api/2.0/mlflow/registered-models/delete-tag is refused with 404")
 }
 
+var records = regexp.MustCompile(`"records_read":\d+,`)
+
 // TestPollsThatArePutOffChangeNothing plays a scenario with every poll and
 // without those of a source in which nothing changed.
 func TestPollsThatArePutOffChangeNothing(t *testing.T) {
@@ -67,6 +70,9 @@ func TestPollsThatArePutOffChangeNothing(t *testing.T) {
 		require.NoError(t, err)
 		for _, step := range rec.Steps {
 			line := strings.ReplaceAll(string(step.Event), dir, "DIR") + step.Delete
+			if strings.Contains(line, `"source":"aiwatch_mlflow://prod","sourcetype":"aiwatch:health"`) {
+				line = records.ReplaceAllString(line, "") // see lazy
+			}
 			recordings[eager] = append(recordings[eager], step.At.Format("2006-01-02T15:04:05 ")+line)
 		}
 	}
