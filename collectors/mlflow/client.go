@@ -88,13 +88,20 @@ func newClient(cfg *Config) (*client, error) {
 	rc.RetryWaitMin, rc.RetryWaitMax = 250*time.Millisecond, 5*time.Second
 	rc.CheckRetry = checkRetry
 	rc.ErrorHandler = retryablehttp.PassthroughErrorHandler
-	rc.HTTPClient = &http.Client{Transport: transport, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+	rc.HTTPClient = &http.Client{Transport: either(cfg.Transport, transport), CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 		if r.URL.Host != base.Host || r.URL.Scheme != base.Scheme {
 			return fmt.Errorf("the server redirects to %s://%s: set url to the address that is meant", r.URL.Scheme, r.URL.Host)
 		}
 		return errors.New("the server redirects: set url to the address that is meant")
 	}}
 	return &client{base: base, http: rc, username: cfg.Username, password: cfg.Password, token: cfg.Token}, nil
+}
+
+func either(set, otherwise http.RoundTripper) http.RoundTripper {
+	if set != nil {
+		return set
+	}
+	return otherwise
 }
 
 // refuseLinkLocal keeps us from the addresses under which clouds hand out

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"path"
@@ -66,6 +67,9 @@ type Config struct {
 	Timeout                               time.Duration // until an answer begins
 	InsecureSkipVerify                    bool
 
+	// Transport carries the requests; nil is the network, as the settings above
+	// have it.
+	Transport http.RoundTripper
 	// Identity turns a principal into a user, by the operator's rules. Nil has
 	// the built-in rules alone.
 	Identity *identity.Rules

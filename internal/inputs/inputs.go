@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -66,6 +67,9 @@ type Builder struct {
 	state string // the folder in which mirrors of repositories are kept
 	now   func() time.Time
 	log   *slog.Logger
+
+	// MLflow carries the requests to MLflow servers; nil is the network.
+	MLflow http.RoundTripper
 }
 
 // New returns the builder for a run over the state folder.
@@ -161,7 +165,8 @@ func (b *Builder) mlflow(ctx context.Context, s *conf.Settings, log *slog.Logger
 		TrustedProxies: s.Networks("trusted_proxies"), Backfill: s.Bool("backfill"),
 		CAFile: s.String("ca_file"), ClientCertFile: s.String("client_cert_file"), ClientKeyFile: s.String("client_key_file"),
 		Proxy: s.String("proxy"), Timeout: s.Duration("timeout"), InsecureSkipVerify: s.Bool("insecure_skip_verify"),
-		Identity: b.rules.identity, Now: b.now, Log: log,
+		Transport: b.MLflow,
+		Identity:  b.rules.identity, Now: b.now, Log: log,
 	})
 }
 

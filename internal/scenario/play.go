@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"aiwatch/internal/conf"
@@ -246,10 +247,30 @@ func (s *Scenario) configuration(dir string, values map[string]string) (*conf.Co
 	if err != nil {
 		return nil, err
 	}
-	if len(config.Inputs()) == 0 {
-		return nil, Problems{{File: s.shown(conf.InputsFile), What: "no input is enabled"}}
+	var ps Problems
+	for _, in := range config.Inputs() {
+		// What is outside of a scenario is not asked.
+		switch in.Kind() {
+		case "aiwatch_s3":
+			if path := in.String("path"); path != values["S3"] && !strings.HasPrefix(path, values["S3"]+"/") {
+				ps.add(s.shown(conf.InputsFile), 0, "[%s]: a scenario's log objects lie in a folder; write path = ${S3}", in.Stanza())
+			}
+		case "aiwatch_mlflow":
+			if strings.TrimRight(in.String("url"), "/") != values["MLFLOW"] {
+				ps.add(s.shown(conf.InputsFile), 0, "[%s]: a scenario's MLflow server is ${MLFLOW}", in.Stanza())
+			}
+		case "aiwatch_git":
+			for _, url := range in.List("url") {
+				if !strings.HasPrefix(url, values["GIT"]+"/") {
+					ps.add(s.shown(conf.InputsFile), 0, "[%s]: a scenario's repositories lie below ${GIT}, as ${GIT}/acme/vision.git", in.Stanza())
+				}
+			}
+		}
 	}
-	return config, nil
+	if len(config.Inputs()) == 0 {
+		ps.add(s.shown(conf.InputsFile), 0, "no input is enabled")
+	}
+	return config, ps.orNil()
 }
 
 // accounts tells whether the MLflow server of the scenario has accounts, and
@@ -261,7 +282,7 @@ func (s *Scenario) accounts() (grants bool, admins []string, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	config, err := s.configuration(dir, map[string]string{
-		"S3": "/s3", "MLFLOW": "http://127.0.0.1:5000", "GIT": "/git", "SCENARIO": s.Dir,
+		"S3": "/s3", "MLFLOW": "http://" + mlflowHost, "GIT": "/git", "SCENARIO": s.Dir,
 		"ACCESS_LOG": "/access.log", "FORGE_LOG": "/forge.log", "HOOK_LOG": "/hook.log",
 	})
 	if err != nil {

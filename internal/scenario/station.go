@@ -102,6 +102,7 @@ func (st *station) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	b.MLflow = st.world.front
 	beat := st.config.One("health").Duration("interval")
 	for _, in := range st.inputs {
 		c, err := b.Collector(ctx, in.settings)

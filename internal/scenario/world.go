@@ -2,15 +2,14 @@ package scenario
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -32,9 +31,8 @@ type world struct {
 	now      func() time.Time
 	warn     func(a *act, format string, args ...any)
 
-	mlflow   *mlflowsim.Server
-	listener *http.Server
-	address  string
+	mlflow *mlflowsim.Server
+	front  *inProcess // before it, for collectors and acts
 
 	saved   map[string]string // variables of acts
 	logs    map[string]*os.File
@@ -82,36 +80,30 @@ func newWorld(s *Scenario, dir string, now func() time.Time, admins []string, gr
 	for _, name := range admins[min(1, len(admins)):] {
 		w.mlflow.AddUser(name, true)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("start the MLflow stand-in: %w", err)
+	w.front = &inProcess{host: mlflowHost, handler: w.mlflow}
+	if grants {
+		w.front.handler = asAdmin(w.mlflow, cmp.Or(admin, "admin"))
 	}
-	w.address = "http://" + l.Addr().String()
-	w.listener = &http.Server{Handler: w.front(grants, admin), ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = w.listener.Serve(l) }() // ends with close
 	return w, nil
 }
 
-// front lets an anonymous reader of a server with accounts see what its
+// mlflowHost is where the stand-in seems to be.
+const mlflowHost = "127.0.0.1:5000"
+
+// asAdmin lets an anonymous reader of a server with accounts see what its
 // administrator sees: an operator who set no credentials reads a server whose
 // accounts somebody else proves.
-func (w *world) front(grants bool, admin string) http.Handler {
-	if !grants {
-		return w.mlflow
-	}
-	if admin == "" {
-		admin = "admin"
-	}
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+func asAdmin(server http.Handler, admin string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, _, ok := r.BasicAuth(); !ok {
 			r.SetBasicAuth(admin, "")
 		}
-		w.mlflow.ServeHTTP(rw, r)
+		server.ServeHTTP(w, r)
 	})
 }
 
 func (w *world) close() error {
-	errs := []error{w.listener.Close()}
+	var errs []error
 	for _, f := range w.logs {
 		errs = append(errs, f.Close())
 	}
@@ -124,7 +116,7 @@ var logNames = map[string]string{kindAccess: "access.log", kindForge: "forge.ndj
 func (w *world) variables() map[string]string {
 	logs := func(kind string) string { return filepath.Join(w.dir, "logs", logNames[kind]) }
 	return map[string]string{
-		"S3": filepath.Join(w.dir, "s3"), "MLFLOW": w.address, "GIT": filepath.Join(w.dir, "git"),
+		"S3": filepath.Join(w.dir, "s3"), "MLFLOW": "http://" + mlflowHost, "GIT": filepath.Join(w.dir, "git"),
 		"ACCESS_LOG": logs(kindAccess), "FORGE_LOG": logs(kindForge), "HOOK_LOG": logs(kindHook),
 		"SCENARIO": w.scenario.Dir,
 	}
@@ -419,7 +411,7 @@ func (w *world) call(ctx context.Context, a *act) error {
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, c.Method, w.address+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, c.Method, "http://"+mlflowHost+path, strings.NewReader(body))
 	if err != nil {
 		return Problem{a.file, a.number, fmt.Sprintf("the call can't be made: %s", err)}
 	}
@@ -430,17 +422,22 @@ func (w *world) call(ctx context.Context, a *act) error {
 		r.SetBasicAuth(as, "")
 		w.mlflow.Welcome(as)
 	}
-	answer := httptest.NewRecorder()
-	w.listener.Handler.ServeHTTP(answer, r)
-	text := answer.Body.Bytes()
-	if answer.Code == http.StatusNotFound && !json.Valid(text) {
+	answer, err := w.front.RoundTrip(r)
+	if err != nil {
+		return Problem{a.file, a.number, fmt.Sprintf("the call can't be made: %s", err)}
+	}
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return fmt.Errorf("read the stand-in's answer: %w", err)
+	}
+	if answer.StatusCode == http.StatusNotFound && !json.Valid(text) {
 		return Problem{a.file, a.number, fmt.Sprintf("MLflow %s has no %s %s, or the stand-in does not know it", w.scenario.MLflow, c.Method, path)}
 	}
-	if answer.Code/100 != 2 {
+	if answer.StatusCode/100 != 2 {
 		if len(c.Save) > 0 {
-			return Problem{a.file, a.number, fmt.Sprintf("%s %s is refused with %d, and nothing can be saved: %s", c.Method, path, answer.Code, shortened(text))}
+			return Problem{a.file, a.number, fmt.Sprintf("%s %s is refused with %d, and nothing can be saved: %s", c.Method, path, answer.StatusCode, shortened(text))}
 		}
-		w.warn(a, "%s %s is refused with %d: %s", c.Method, path, answer.Code, shortened(text))
+		w.warn(a, "%s %s is refused with %d: %s", c.Method, path, answer.StatusCode, shortened(text))
 		return nil
 	}
 	for name, where := range c.Save {
