@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -131,12 +132,28 @@ func (a *AWS) httpClient() (*awshttp.BuildableClient, error) {
 		proxy = http.ProxyURL(at)
 	}
 	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-		t.Proxy = proxy
+		t.Proxy = beside(proxy)
 		t.TLSClientConfig = tlsConfig
 		t.ResponseHeaderTimeout = a.timeout()
 		t.MaxIdleConnsPerHost = 2 * ahead
 	}), nil
 }
+
+// beside leaves the machine's own addresses out of a proxy's reach, as they are
+// out of its sight: the SDK asks 169.254.169.254 and its like for the credentials
+// of an instance or a container.
+func beside(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	return func(req *http.Request) (*url.URL, error) {
+		addr, err := netip.ParseAddr(req.URL.Hostname())
+		if err == nil && (addr.IsLoopback() || addr.IsLinkLocalUnicast() || addr == metadataIPv6) {
+			return nil, nil
+		}
+		return proxy(req)
+	}
+}
+
+// metadataIPv6 is the instance's metadata service where it has IPv6 alone.
+var metadataIPv6 = netip.MustParseAddr("fd00:ec2::254")
 
 // sameHost makes cfg's requests go nowhere but where they were sent: a redirect
 // is an answer, and tells that the region is another one.

@@ -175,6 +175,9 @@ func (b *bucketReader) diagnose(err error, doing, permission string) collectors.
 	case errors.As(err, &noRegion), strings.Contains(err.Error(), "Missing Region"), strings.Contains(err.Error(), "Invalid Configuration: Missing Region"):
 		return bad(collectors.Misset, "no region is known", "set region")
 	}
+	if role := b.c.cfg.AWS.RoleARN; role != "" && ofSTS(err) && status(err) == http.StatusForbidden && strings.HasPrefix(code(err), "AccessDenied") {
+		return bad(collectors.Misset, "the role "+role+" can't be assumed: access denied", "correct role_arn and external_id, and have the role's trust policy let us call sts:AssumeRole")
+	}
 	switch code(err) {
 	case "RequestTimeTooSkewed", "RequestExpired":
 		return bad(collectors.Unavailable, "the clock of this machine differs from that of "+endpoint, "set the clock, by NTP")

@@ -65,7 +65,7 @@ func New(cfg Config) (*Collector, error) {
 		c.intake = &bucket{reader}
 		return c, nil
 	}
-	q := &queue{bucketReader: reader, sqs: cfg.SQS}
+	q := &queue{bucketReader: reader, sqs: cfg.SQS, visibility: usualVisibility}
 	if q.sqs == nil {
 		if q.sqs, err = cfg.AWS.newSQS(context.Background(), cfg.QueueURL); err != nil {
 			return nil, err

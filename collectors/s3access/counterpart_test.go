@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"aiwatch/collectors"
 	"aiwatch/internal/counterpart"
@@ -154,19 +156,20 @@ func TestTheAccessLogOfARealServer(t *testing.T) {
 	require.NotContains(t, strings.Join(seen, "\n"), "forged")
 }
 
-// Real S3 notifications through a real queue.
-func TestARealQueue(t *testing.T) {
+// notifiedQueue is a bucket whose notifications go into a queue.
+func notifiedQueue(t *testing.T) (client *s3.Client, queues *sqs.Client, made *sqs.CreateQueueOutput, cfg Config) {
+	t.Helper()
 	server := counterpart.Ministack(t)
-	cfg := Config{
+	cfg = Config{
 		Bucket: "logs", Prefix: "in/", Start: Start{At: time.Now().Add(-24 * time.Hour)}, Now: time.Now,
 		AWS: AWS{Endpoint: server.URL, Region: server.Region, PathStyle: true, AccessKeyID: server.AccessKey, SecretAccessKey: server.SecretKey},
 	}
 	ctx := context.Background()
-	client := cfg.AWS.client(t)
+	client = cfg.AWS.client(t)
 	makeBucket(t, client, "logs")
 	queues, err := cfg.AWS.newSQS(ctx, server.URL+"/queue")
 	require.NoError(t, err)
-	made, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: ptr("logs")})
+	made, err = queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: ptr("logs")})
 	require.NoError(t, err)
 	attributes, err := queues.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: made.QueueUrl, AttributeNames: []sqstypes.QueueAttributeName{"QueueArn"}})
 	require.NoError(t, err)
@@ -177,13 +180,29 @@ func TestARealQueue(t *testing.T) {
 		}}},
 	})
 	require.NoError(t, err)
+	cfg.QueueURL = server.URL + "/000000000000/logs"
+	return client, queues, made, cfg
+}
+
+// requireEmpty makes sure that no message is left, hidden or not.
+func requireEmpty(t *testing.T, queues *sqs.Client, made *sqs.CreateQueueOutput) {
+	t.Helper()
+	left, err := queues.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: made.QueueUrl, AttributeNames: []sqstypes.QueueAttributeName{"All"}})
+	require.NoError(t, err)
+	require.Equal(t, "0", left.Attributes["ApproximateNumberOfMessages"])
+	require.Equal(t, "0", left.Attributes["ApproximateNumberOfMessagesNotVisible"])
+}
+
+// Real S3 notifications through a real queue.
+func TestARealQueue(t *testing.T) {
+	client, queues, made, cfg := notifiedQueue(t)
+	ctx := t.Context()
 	at := time.Now().Add(-time.Hour)
 	putObject(t, client, "logs", "in/a b+ü", lines(0, 5, at))
 	putObject(t, client, "logs", "in/plain", zipped(lines(5, 5, at)))
 	putObject(t, client, "logs", "in/large", lines(10, 2000, at))
 	putObject(t, client, "logs", "out/side", lines(9000, 1, at))
 
-	cfg.QueueURL = server.URL + "/000000000000/logs"
 	c := collector(t, cfg)
 	for _, finding := range c.Check(ctx) {
 		require.Equal(t, collectors.Good, finding.Verdict, finding.Text)
@@ -192,15 +211,84 @@ func TestARealQueue(t *testing.T) {
 	poll(t, c, out)
 	require.Equal(t, 2010, len(out.requests()))
 	require.Equal(t, 1, len(out.damages()), "the object outside the prefix")
-	left, err := queues.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: made.QueueUrl, AttributeNames: []sqstypes.QueueAttributeName{"All"}})
-	require.NoError(t, err)
-	require.Equal(t, "0", left.Attributes["ApproximateNumberOfMessages"])
-	require.Equal(t, "0", left.Attributes["ApproximateNumberOfMessagesNotVisible"])
+	requireEmpty(t, queues, made)
 
-	cfg.QueueURL = server.URL + "/000000000000/absent"
+	cfg.QueueURL = strings.TrimSuffix(cfg.QueueURL, "logs") + "absent"
 	findings := collector(t, cfg).Check(ctx)
 	require.Contains(t, findings[0].Text, "no such queue")
 	require.Equal(t, collectors.Misset, findings[0].Verdict)
+}
+
+// Several forwarders share a real queue: each object is read by one of them.
+func TestSeveralForwardersShareARealQueue(t *testing.T) {
+	client, queues, made, cfg := notifiedQueue(t)
+	const objects, records = 60, 20
+	at := time.Now().Add(-time.Hour)
+	for i := range objects {
+		putObject(t, client, "logs", fmt.Sprintf("in/%d", i), lines(i*records, records, at))
+	}
+	sinks := []*sink{newSink(), newSink(), newSink()}
+	var polls errgroup.Group
+	for _, out := range sinks {
+		c := collector(t, cfg)
+		polls.Go(func() error { return c.Poll(t.Context(), out) })
+	}
+	require.NoError(t, polls.Wait())
+	told := map[string]bool{}
+	events := 0
+	for _, out := range sinks {
+		for _, request := range out.requests() {
+			told[request] = true
+		}
+		events += len(out.envelopes)
+	}
+	require.Len(t, told, objects*records)
+	require.Equal(t, objects*records, events, "no record is told by two")
+	requireEmpty(t, queues, made)
+}
+
+// A message stays hidden while its object is being read, however long that
+// takes: another forwarder, which asks the real queue all the time, does not get
+// it.
+func TestARealQueueKeepsWhatIsWorkedOn(t *testing.T) {
+	client, queues, made, cfg := notifiedQueue(t)
+	putObject(t, client, "logs", "in/slow", lines(0, 20, time.Now().Add(-time.Hour)))
+	const visibility = 2
+	slow := &slowS3{Client: client, reading: make(chan struct{}), goOn: make(chan struct{})}
+	release := sync.OnceFunc(func() { close(slow.goOn) })
+	defer release()
+	cfg.S3 = slow
+	first := collector(t, cfg)
+	first.intake.(*queue).visibility = visibility
+	out := newSink()
+	var poll errgroup.Group
+	poll.Go(func() error { return first.Poll(context.WithoutCancel(t.Context()), out) })
+	<-slow.reading
+
+	cfg.S3 = client
+	second := collector(t, cfg)
+	other := newSink()
+	for began := time.Now(); time.Since(began) < 3*visibility*time.Second; {
+		require.NoError(t, second.Poll(t.Context(), other)) // waits a second for messages
+	}
+	require.Empty(t, other.envelopes, "it was shown to another while it was being read")
+	release()
+	require.NoError(t, poll.Wait())
+	require.Equal(t, 20, len(out.requests()))
+	requireEmpty(t, queues, made)
+}
+
+// slowS3 hands out an object when it is told to.
+type slowS3 struct {
+	*s3.Client
+	reading, goOn chan struct{}
+	once          sync.Once
+}
+
+func (s *slowS3) GetObject(ctx context.Context, in *s3.GetObjectInput, opts ...func(*s3.Options)) (*s3.GetObjectOutput, error) {
+	s.once.Do(func() { close(s.reading) })
+	<-s.goOn
+	return s.Client.GetObject(ctx, in, opts...)
 }
 
 func ptr[T any](v T) *T { return &v }

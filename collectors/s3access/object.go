@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 
 	"aiwatch/collectors"
@@ -446,7 +447,20 @@ func code(err error) string {
 // explain adds the permission that is missing.
 func explain(err error, permission string) error {
 	if status(err) == http.StatusForbidden {
+		if ofSTS(err) {
+			permission = "sts:AssumeRole"
+		}
 		return fmt.Errorf("%w (is %s granted?)", err, permission)
 	}
 	return err
+}
+
+// ofSTS reports whether it is STS that refused, before anything else was asked.
+func ofSTS(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if op, ok := err.(*smithy.OperationError); ok && op.ServiceID == sts.ServiceID { //nolint:errorlint // each one of the chain is looked at
+			return true
+		}
+	}
+	return false
 }

@@ -27,11 +27,14 @@ import (
 type queue struct {
 	bucketReader
 	sqs SQSClient
+	// visibility is for how long, in seconds, a message in hand is hidden from
+	// others; it is extended while work goes on.
+	visibility int32
 }
 
-// visibility is for how long, in seconds, a message in hand is hidden from
-// others; it is extended while work goes on.
-const visibility = 120
+// usualVisibility leaves a slow forwarder time to extend it, and does not keep
+// the messages of one that died for long.
+const usualVisibility = 120
 
 // batch is how many messages are worked on together; SQS gives no more at once.
 const batch = 10
@@ -46,7 +49,7 @@ func (q *queue) poll(ctx context.Context, out collectors.Output) error {
 		got, err := q.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 			QueueUrl:                    &q.c.cfg.QueueURL,
 			MaxNumberOfMessages:         batch,
-			VisibilityTimeout:           visibility,
+			VisibilityTimeout:           q.visibility,
 			WaitTimeSeconds:             1,
 			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},
 		})
@@ -115,7 +118,7 @@ func (q *queue) hold(ctx context.Context, messages []types.Message) (stop func()
 	var running sync.WaitGroup
 	var failed error
 	running.Go(func() {
-		tick := time.NewTicker(visibility / 3 * time.Second)
+		tick := time.NewTicker(time.Duration(q.visibility) * time.Second / 3)
 		defer tick.Stop()
 		for {
 			select {
@@ -126,7 +129,7 @@ func (q *queue) hold(ctx context.Context, messages []types.Message) (stop func()
 			var entries []types.ChangeMessageVisibilityBatchRequestEntry
 			for i := range messages {
 				id := strconv.Itoa(i)
-				entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{Id: &id, ReceiptHandle: messages[i].ReceiptHandle, VisibilityTimeout: visibility})
+				entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{Id: &id, ReceiptHandle: messages[i].ReceiptHandle, VisibilityTimeout: q.visibility})
 			}
 			if _, err := q.sqs.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &q.c.cfg.QueueURL, Entries: entries}); err != nil && ctx.Err() == nil {
 				failed = fmt.Errorf("hold messages of %s: %w", q.c.cfg.QueueURL, explain(err, "sqs:ChangeMessageVisibility"))
