@@ -97,7 +97,7 @@ soak: ## every test with the full counts (AIWATCH_ROUNDS=100); takes hours
 bench: ## the benchmarks that BENCH matches, BENCHCOUNT times, summed up
 	$(TOOLS) install benchstat otelhec
 	mkdir -p dist
-	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) -timeout 2h ./... | tee dist/bench.txt
+	AIWATCH_SPL_EVENTS=$${AIWATCH_SPL_EVENTS:-1000000} go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) -timeout 2h ./... | tee dist/bench.txt
 	"$$($(TOOLS) path benchstat)/bin/benchstat" dist/bench.txt
 
 .PHONY: demo

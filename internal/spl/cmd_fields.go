@@ -560,7 +560,7 @@ func parseMakemv(p *parser, at place) (command, error) {
 			continue
 		}
 		fieldAt := p.pos
-		f, err := p.plainField("makemv")
+		f, err := p.outerField("makemv")
 		if err != nil {
 			return nil, err
 		}

@@ -22,6 +22,8 @@ type Engine struct {
 	Limits     Limits
 	// Collect receives what the collect command writes. nil: collect is refused.
 	Collect func(index string, fields []string, rows []Row) error
+
+	indexes lookupIndexes
 }
 
 // Params are what differs from run to run.

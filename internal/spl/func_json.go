@@ -54,6 +54,9 @@ func jsonFunctions(m map[string]*evalFunction) {
 				}
 				values, wild := walkJSON(doc, steps)
 				switch {
+				case wild && len(values) == 0 && len(steps) == 1 && members(doc) != nil:
+					found = append(found, doc) // "{}" of an object is the object
+				case wild && len(values) == 0 && len(a) == 2:
 				case wild:
 					found = append(found, values)
 				case len(values) > 0:

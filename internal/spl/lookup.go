@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -217,11 +218,45 @@ func (l *lookupTable) configure(def map[string]string) string {
 	return ""
 }
 
+// lookupIndexes keeps the indexes of tables from search to search: a table is
+// replaced, never changed.
+type lookupIndexes map[string]*lookupIndex
+
+const maxIndexes = 64
+
+// index returns the index of a lookup by some of its fields.
+func (e *Engine) index(l *lookupTable, keys []string) *lookupIndex {
+	name := l.name + "\x00" + strings.Join(keys, "\x00")
+	if ix, ok := e.indexes[name]; ok && ix.l.table == l.table && ix.l.same(l) {
+		return ix
+	}
+	if e.indexes == nil || len(e.indexes) >= maxIndexes {
+		e.indexes = lookupIndexes{}
+	}
+	ix := l.index(keys)
+	e.indexes[name] = ix
+	return ix
+}
+
+// trim forgets what large searches left in the indexes.
+func (ixs lookupIndexes) trim() {
+	for _, ix := range ixs {
+		if len(ix.known) > 10_000 {
+			ix.known = map[string][]int32{}
+		}
+	}
+}
+
+// same tells whether two definitions of one table match alike.
+func (l *lookupTable) same(other *lookupTable) bool {
+	return l.fold == other.fold && l.most == other.most && maps.Equal(l.match, other.match)
+}
+
 // lookupIndex finds the rows of a table for values of its key fields. Exact
 // fields are looked up in a map; the others are tested row by row, and the
 // outcome is kept for each combination of values.
 type lookupIndex struct {
-	l         *lookupTable
+	l         lookupTable
 	exact     []int // columns, with their place among the keys
 	exactAt   []int
 	pattern   []int
@@ -234,7 +269,7 @@ type lookupIndex struct {
 }
 
 func (l *lookupTable) index(keys []string) *lookupIndex {
-	ix := &lookupIndex{l: l, byKey: map[string][]int32{}, known: map[string][]int32{}}
+	ix := &lookupIndex{l: *l, byKey: map[string][]int32{}, known: map[string][]int32{}}
 	for i, k := range keys {
 		col := slices.Index(l.table.Fields, k)
 		if l.match[k] != "" {

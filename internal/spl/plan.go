@@ -299,6 +299,9 @@ func (x *execution) events(src *searchCommand, filter searchExpr, conditions []e
 	} else {
 		ids = s.candidates(r, indexRange)
 	}
+	if err := x.defaultDatetime(s, filter, conditions, want); err != nil {
+		return nil, err
+	}
 	codes := codeTests{x, s, len(ids)}
 	var tests []func(id uint32) bool
 	late := want
@@ -398,6 +401,22 @@ func (x *execution) events(src *searchCommand, filter searchExpr, conditions []e
 		}
 		return true, nil
 	}), nil
+}
+
+// defaultDatetime refuses date_hour and its like where no event has them: Splunk
+// makes them of an event's own timestamp, so that nothing would be found here.
+func (x *execution) defaultDatetime(s *Store, filter searchExpr, conditions []expr, want *fieldSet) error {
+	read := want.clone()
+	searchFields(filter, read)
+	for _, e := range conditions {
+		fieldsOf(e, read)
+	}
+	for _, n := range []string{"date_hour", "date_mday", "date_minute", "date_month", "date_second", "date_wday", "date_year", "date_zone"} {
+		if read.names[n] && s.columns[n] == nil {
+			return x.refuse(0, "%s: the default datetime fields are not known here: use strftime(_time, ...)", n)
+		}
+	}
+	return nil
 }
 
 // loader puts one field of an event into its place in a row.

@@ -1,6 +1,7 @@
 package spl
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -414,4 +415,23 @@ func TestStoreGrowsBetweenSearches(t *testing.T) {
 	require.NoError(t, err)
 	sameRows(t, []map[string]any{{"count": 0}}, got)
 	require.Equal(t, len(events)-n, s.Len())
+}
+
+// TestLookupIndexIsKept: a search sees what another wrote to a lookup, and a
+// definition that changed, although the indexes of tables are kept.
+func TestLookupIndexIsKept(t *testing.T) {
+	e := &Engine{Store: storeOf(t, `{"_time":1,"u":"A"}`), Lookups: NewLookups(), Transforms: Conf{"who": {"filename": "people.csv", "case_sensitive_match": "true"}}}
+	e.Lookups.Set("people.csv", &Table{Fields: []string{"u", "team"}, Rows: [][]string{{"a", "red"}}})
+	team := func() string {
+		res, err := e.Run(context.Background(), "* | lookup who u OUTPUT team | fillnull team value=none | table team", Params{Now: testNow})
+		require.NoError(t, err)
+		return res.Rows[0][0].String()
+	}
+	require.Equal(t, "none", team())
+	e.Transforms["who"]["case_sensitive_match"] = "false"
+	require.Equal(t, "red", team())
+	_, err := e.Run(context.Background(), `| makeresults | eval u="A", team="blue" | table u team | outputlookup who`, Params{Now: testNow})
+	require.NoError(t, err)
+	require.Equal(t, "blue", team())
+	require.Equal(t, "blue", team())
 }

@@ -38,6 +38,7 @@ func (e *Engine) Parse(search string, now time.Time) (*Query, error) {
 
 // RunQuery runs a search that was parsed before.
 func (e *Engine) RunQuery(ctx context.Context, q *Query, params Params) (*Result, error) {
+	defer func() { e.indexes.trim() }()
 	x, err := e.execution(ctx, q, params)
 	if err != nil {
 		return nil, err

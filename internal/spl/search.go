@@ -308,7 +308,9 @@ func (p *parser) searchComparison(at int, name, op string) (searchExpr, error) {
 		if strings.EqualFold(value, "now") && strings.HasPrefix(p.text[p.pos:], "()") {
 			p.pos += 2
 		}
-		if op != "=" {
+		// earliest is part of the range and latest is not, so that >= and < say
+		// nothing else.
+		if op != "=" && op != map[bool]string{true: ">=", false: "<"}[strings.HasSuffix(name, "earliest")] {
 			return nil, p.refuse(at, "the time modifier %s takes =, not %s", name, op)
 		}
 		if _, err := parseTimeModifier(value); err != nil {

@@ -115,7 +115,9 @@ This page is made by ` + "`go generate ./internal/spl`" + ` from the tables of t
 - The order of boolean operators is Splunk's: in ` + "`search`" + ` NOT, OR, AND, in capitals; in ` + "`where` and `eval`" + ` NOT, AND, OR, XOR, in any case.
 - Regular expressions are RE2's: lookaround, back references and possessive quantifiers are refused.
 - A field with several values in a place where no page tells what Splunk makes of it (arithmetic, the dot, most text functions, an order) is refused when it occurs, and names the function that is meant for it.
-- Percentiles are of the method that limits.conf calls nearest-rank, also the median; ` + "`estdc`" + ` is exact.
+- Percentiles are of the method that limits.conf calls nearest-rank, also the median; ` + "`estdc`" + ` is exact. Sums and averages are those of doubles, written with all their digits.
+- In ` + "`search`" + ` = and != compare texts without regard to case (1 is not 1.0), a network in CIDR form matches its addresses, and a subsearch without rows matches nothing.
+- What the documentation contradicts or leaves open is refused when it occurs: which of equally rare values ` + "`rare`" + ` cuts, which columns ` + "`chart`" + ` keeps of several aggregations, what follows from nan and inf, the time variables ` + "`%V`, `%x` and `%X`" + `, ` + "`date_hour`" + ` and its like where events have no such field.
 - A dot beside an arithmetic operator needs parentheses, and a span of weeks a day (` + "`1w@w0`" + `): how Splunk reads them is not documented.
 - ` + "`lookup ... OUTPUT`" + ` without a match empties the field; an empty cell of a table is null.
 - An event that was never delivered counts as indexed when it happened.
