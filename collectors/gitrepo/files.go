@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -132,7 +134,7 @@ func (t *teller) tellFiles(e *entry) error {
 		if merge {
 			ev.MergeOnly = event.B(only[c.path])
 		}
-		t.describe(ev, c)
+		t.describe(ev, c, e.history)
 		if err := t.objects.broken; err != nil {
 			return fmt.Errorf("look into %q: %w", c.path, err)
 		}
@@ -198,7 +200,7 @@ func (t *teller) look(path, mode, oid string) (side, error) {
 }
 
 // describe fills in what changed and what the new version is.
-func (t *teller) describe(ev *event.Event, c *change) {
+func (t *teller) describe(ev *event.Event, c *change, history bool) {
 	old, oldErr := t.look(c.path, c.oldMode, c.oldOid)
 	now, nowErr := t.look(c.path, c.newMode, c.newOid)
 	if !c.added() && !c.deleted() {
@@ -249,6 +251,26 @@ func (t *teller) describe(ev *event.Event, c *change) {
 	if scannable(cls) {
 		t.scanChange(ev, c, old, now)
 	}
+	if cls.Role == modelfile.RoleWeights && !history {
+		t.digestContent(ev, c.newOid, now)
+	}
+}
+
+// digestContent gives weights the digest under which other sources know them. It
+// reads all of them, so that history does without.
+func (t *teller) digestContent(ev *event.Event, oid string, now side) {
+	if now.size > t.r.c.cfg.BlobBudget {
+		return
+	}
+	b := now.data
+	if int64(len(b)) != now.size {
+		var err error
+		if b, err = t.objects.blob(oid, t.r.c.cfg.BlobBudget); err != nil {
+			return // the object's id is its digest then
+		}
+	}
+	sum := sha256.Sum256(b)
+	ev.AssetDigest = "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // scannable reports whether a file may hold pickles: weights, and data in

@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -86,6 +87,24 @@ var attacks = map[string]func(tr *trap) bool{
 		require.NoError(tr.t, os.WriteFile(p, []byte("[alias]\n\tx = !"+tr.canary()+"\n"), 0o600))
 		tr.git = tr.git.with("GIT_CONFIG_SYSTEM=" + p)
 		tr.run("", "x")
+		return tr.sprung()
+	},
+	"GIT_ATTR_NOSYSTEM=1": func(tr *trap) bool {
+		// The file is /etc/gitattributes, so git runs where /etc is another one.
+		tr.config("diff.evil.textconv", tr.canary()+"; cat")
+		unshare, err := exec.LookPath("unshare")
+		require.NoError(tr.t, err)
+		cmd := tr.git.command(tr.t.Context(), "show", "HEAD")
+		cmd.Path = unshare
+		cmd.Args = append([]string{
+			"unshare", "--mount", "sh", "-c",
+			`mount -t tmpfs tmpfs /etc && echo "* diff=evil" >/etc/gitattributes && exec "$@"`, "sh",
+		}, cmd.Args...)
+		out, err := cmd.CombinedOutput()
+		if err != nil && bytes.Contains(out, []byte("ermitted")) {
+			tr.t.Skip("this machine lets nobody mount another /etc")
+		}
+		require.NoError(tr.t, err, string(out))
 		return tr.sprung()
 	},
 	"GIT_TERMINAL_PROMPT=0": func(tr *trap) bool {
@@ -218,7 +237,6 @@ var attacks = map[string]func(tr *trap) bool{
 
 // beyondTests are lines without an attack that a test can run, and why.
 var beyondTests = map[string]string{
-	"GIT_ATTR_NOSYSTEM=1":      "the file is /etc/gitattributes, which a test does not write",
 	"transfer.bundleURI=false": "git 2.39 asks for bundles when it clones, which we never do; newer ones may when they fetch",
 }
 
