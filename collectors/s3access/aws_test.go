@@ -3,8 +3,6 @@ package s3access
 import (
 	"encoding/pem"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/collectors"
+	"aiwatch/internal/counterpart"
 )
 
 // withoutAWS clears what the SDK would find on this machine, and returns a
@@ -164,67 +163,6 @@ func TestTheRoleOfAnInstance(t *testing.T) {
 	s.requireRead(t, cfg, "ASIAINSTANCE instance-token")
 }
 
-// A forwardingProxy is an HTTP proxy: it passes requests on, and tunnels with
-// CONNECT, and knows the way to hosts that nobody else does.
-type forwardingProxy struct {
-	ways map[string]string // host:port as it is asked for -> address
-
-	mu    sync.Mutex
-	asked map[string]int // method and host
-}
-
-func (p *forwardingProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.mu.Lock()
-	p.asked[r.Method+" "+r.Host]++
-	p.mu.Unlock()
-	way := p.ways[r.Host]
-	if way == "" {
-		http.Error(w, "no way to "+r.Host, http.StatusBadGateway)
-		return
-	}
-	if r.Method != http.MethodConnect {
-		out := r.Clone(r.Context())
-		out.URL.Host, out.RequestURI = way, "" // the Host header, which is signed, stays
-		resp, err := http.DefaultTransport.RoundTrip(out)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer func() { _ = resp.Body.Close() }()
-		for name, values := range resp.Header {
-			w.Header()[name] = values
-		}
-		w.WriteHeader(resp.StatusCode)
-		_, _ = io.Copy(w, resp.Body)
-		return
-	}
-	there, err := net.Dial("tcp", way)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway)
-		return
-	}
-	here, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		_ = there.Close()
-		return
-	}
-	_, _ = io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
-	pass := func(to, from net.Conn) {
-		_, _ = io.Copy(to, from)
-		_ = to.Close()
-	}
-	go pass(there, here)
-	pass(here, there)
-}
-
-func startProxy(t *testing.T, ways map[string]string) (*forwardingProxy, string) {
-	t.Helper()
-	p := &forwardingProxy{ways: ways, asked: map[string]int{}}
-	server := httptest.NewServer(p)
-	t.Cleanup(server.Close)
-	return p, server.URL
-}
-
 // Through a proxy go all requests to the server, plain or in a tunnel, and none
 // to the instance that we run on, which only we can ask.
 func TestEverythingGoesThroughTheProxyButTheInstance(t *testing.T) {
@@ -236,19 +174,18 @@ func TestEverythingGoesThroughTheProxyButTheInstance(t *testing.T) {
 	secure := httptest.NewTLSServer(f)
 	defer secure.Close()
 	defer secure.CloseClientConnections()
-	proxy, at := startProxy(t, map[string]string{"s3.intern.invalid": plain.Host, "example.com:443": secure.Listener.Addr().String()})
-	cfg.AWS.Proxy = at
+	proxy := counterpart.ForwardingProxy(t, map[string]string{"s3.intern.invalid": plain.Host, "example.com:443": secure.Listener.Addr().String()})
+	cfg.AWS.Proxy = proxy.URL
 
 	cfg.AWS.Endpoint = "http://s3.intern.invalid"
 	s.requireRead(t, cfg, "ASIAINSTANCE instance-token")
-	require.NotZero(t, proxy.asked["GET s3.intern.invalid"])
+	require.Contains(t, proxy.Asked(), "GET s3.intern.invalid")
 
 	cfg.AWS.CAFile = filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(cfg.AWS.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600))
 	cfg.AWS.Endpoint = "https://example.com"
 	s.requireRead(t, cfg, "ASIAINSTANCE instance-token")
-	require.NotZero(t, proxy.asked["CONNECT example.com:443"])
-	require.Len(t, proxy.asked, 2, "%v", proxy.asked)
+	require.Equal(t, []string{"CONNECT example.com:443", "GET s3.intern.invalid"}, proxy.Asked())
 
 	cfg.AWS.Endpoint = "http://elsewhere.invalid"
 	finding := collector(t, cfg).Check(t.Context())[0]

@@ -1,6 +1,8 @@
 package hec
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -23,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/forwarder"
+	"aiwatch/internal/counterpart"
 	"aiwatch/internal/hecserver"
 )
 
@@ -448,6 +451,30 @@ func TestTheQuestionWhetherThereAreAcknowledgementsTakesNone(t *testing.T) {
 	require.Equal(t, forwarder.Accepted, d.Send(t.Context(), body(1), second.confirm).Verdict)
 	e.ask(t.Context())
 	require.Equal(t, []bool{true}, first.said())
+}
+
+// Bodies and questions for acknowledgements go through the proxy, plain or in a
+// tunnel.
+func TestEventsGoThroughAProxy(t *testing.T) {
+	config := hecserver.Config{Tokens: []hecserver.Token{{Value: token, Ack: true}}, Sink: hecserver.NewCounter()}
+	plain, err := hecserver.Start("127.0.0.1:0", nil, config)
+	require.NoError(t, err)
+	defer func() { _ = plain.Close() }()
+	secure := httptest.NewTLSServer(&acker{})
+	defer secure.Close()
+	proxy := counterpart.ForwardingProxy(t, map[string]string{
+		"splunk.invalid:8088": strings.TrimPrefix(plain.URL(), "http://"), "example.com:8088": secure.Listener.Addr().String(),
+	})
+	packed := &bytes.Buffer{}
+	zip := gzip.NewWriter(packed)
+	_, _ = zip.Write([]byte(`{"event":"e"}`))
+	require.NoError(t, zip.Close())
+	for url, ca := range map[string]string{"http://splunk.invalid:8088": "", "https://example.com:8088": certificate(t, secure)} {
+		d := destination(t, Config{URLs: []string{url}, Proxy: proxy.URL, CAFile: ca, Ack: AckOn})
+		out := d.Send(t.Context(), forwarder.Body{Data: packed.Bytes(), Raw: 13, Events: 1}, nil)
+		require.Equal(t, forwarder.Accepted, out.Verdict, out.Reason)
+	}
+	require.Equal(t, []string{"CONNECT example.com:8088", "POST splunk.invalid:8088"}, proxy.Asked())
 }
 
 func TestConnectionsAreRenewed(t *testing.T) {
