@@ -2,6 +2,7 @@ package spl
 
 import (
 	"math"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -148,8 +149,8 @@ func parseChart(p *parser, at place) (command, error) {
 		}
 	}
 	for _, a := range c.list {
-		if a.field != "" && a.field == c.row && c.name == "chart" {
-			return nil, p.src.refusal(a.pos, "%s: the field %q can't be aggregated and split the rows as well", at.name, a.field)
+		if a.field != "" && (a.field == c.row && c.name == "chart" || a.field == c.column) {
+			return nil, p.src.refusal(a.pos, "%s: the field %q can't be aggregated and split the rows or columns as well", at.name, a.field)
 		}
 	}
 	if c.column != "" && c.column == c.row {
@@ -417,6 +418,22 @@ func (c *chartCommand) output(x *execution, list []compiledAggregate, cells map[
 	}
 	if c.column == "" {
 		columns = []string{""}
+	}
+	if c.name == "timechart" {
+		// An internal field's name would hide the column (Search Reference,
+		// "timechart", prepending VALUE).
+		for i, col := range columns {
+			if strings.HasPrefix(col, "_") {
+				columns[i] = "VALUE" + col
+				for _, row := range cells {
+					if cl, ok := row[col]; ok {
+						row[columns[i]] = cl
+					}
+				}
+			}
+		}
+	} else if i := slices.IndexFunc(columns, func(col string) bool { return strings.HasPrefix(col, "_") }); i >= 0 {
+		return nil, x.refuse(c.pos, "chart: a column named %q would be an internal field, and what becomes of it is not documented", columns[i])
 	}
 	sc := newSchema(c.row)
 	name := func(a compiledAggregate, column string) string {
