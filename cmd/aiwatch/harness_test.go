@@ -309,6 +309,7 @@ type toldEvent struct {
 	RawRef     string `json:"raw_ref"`
 	AssetID    string `json:"asset_id"`
 	EventID    string `json:"event_id"`
+	Coverage   []string
 	Seq        uint64
 }
 
