@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"aiwatch/collectors/modelfile"
 	"aiwatch/internal/event"
@@ -55,29 +56,46 @@ func (p *poll) sweepArtifacts() error {
 		p.lacks("artifacts: the server's artifact root is not known, so that nothing is fetched")
 		return nil
 	}
-	var first, rest []string
-	for _, key := range p.rotation("o", p.budget) {
-		var o owner
-		if p.load(within("o", p.ws)+key, &o) && o.Alias {
-			first = append(first, key)
-		} else {
-			rest = append(rest, key)
+	// Those behind aliases take up to half of the requests, then the others, and
+	// what these leave.
+	n, all, half := 0, 0, p.budget/2
+	for i, part := range []struct {
+		turn  string
+		alias bool
+		left  int
+	}{{"alias", true, half}, {"o", false, 0}, {"alias", true, 0}} {
+		ids, of := p.rotation("o", part.turn, maxOwners, func(value []byte) bool {
+			return bytes.Contains(value, []byte(`"alias":true`)) == part.alias && bytes.Contains(value, []byte(`"root":`))
+		})
+		if i > 0 { // the first and the last part are the same
+			all += of
 		}
-	}
-	for _, key := range append(first, rest...) {
-		if p.budget <= 0 {
-			p.lacks("artifacts wait to be listed, for requests_per_sweep")
-			return nil
-		}
-		var o owner
-		if p.load(within("o", p.ws)+key, &o) && under(o.Root, p.area.Root) {
-			if err := p.listOwner(within("o", p.ws)+key, &o); err != nil {
+		for _, id := range ids {
+			if p.budget <= part.left {
+				break
+			}
+			p.turnAt(part.turn, id)
+			key := within("o", p.ws) + id
+			var o owner
+			if p.visited[key] || !p.load(key, &o) || !under(o.Root, p.area.Root) {
+				continue
+			}
+			if p.visited == nil {
+				p.visited = map[string]bool{}
+			}
+			p.visited[key] = true
+			n++
+			if err := p.listOwner(key, &o); err != nil {
 				return err
 			}
 		}
 	}
+	p.turns("artifacts behind versions are listed again", n, all)
 	return p.err
 }
+
+// maxOwners is how many runs and logged models one sweep lists at most.
+const maxOwners = 10_000
 
 // listOwner compares the files of one run or logged model.
 func (p *poll) listOwner(key string, o *owner) error {
@@ -265,11 +283,19 @@ func (p *poll) fingerprint(o *owner, a *artifact, h *head) error {
 		s = spent{Day: today}
 	}
 	budget := p.c.cfg.HashBudget
+	if h.Digest != "" {
+		// What was hashed is hashed again at an even pace over the day, so that at
+		// no hour the budget is used up for what is new.
+		day := p.now.UTC().Truncate(24 * time.Hour)
+		budget = budget/100 + int64(float64(budget)*0.99*p.now.Sub(day).Hours()/24)
+	}
 	if a.Size > smallFile && !weights {
 		budget /= 2 // the other half is for small files and production weights
 	}
 	if s.Bytes+a.Size > budget {
-		p.lacks("artifacts wait to be hashed, for hash_budget")
+		if h.Digest == "" {
+			p.lacks("artifacts wait to be hashed, for hash_budget")
+		}
 		return nil
 	}
 	p.budget--

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -572,6 +573,106 @@ func TestArtifacts(t *testing.T) {
 		told = append(told, r.s("operation")+" "+r.s("asset_name"))
 	}
 	require.Equal(t, []string{"artifact.removed model/MLmodel", "artifact.read model/model.pkl", "artifact.deleted model/MLmodel"}, told)
+}
+
+// registered makes n models with a version each, whose runs hold the files.
+func (s *standIn) registered(t *testing.T, n int, files map[string]int64) (runs []string) {
+	t.Helper()
+	c := s.rest(t)
+	for i := range n {
+		run := dig(c.post("runs/create", object{"experiment_id": "0", "user_id": "alice", "start_time": s.clock.now().UnixMilli()}), "run", "info", "run_id")
+		for name, size := range files {
+			s.Put("0/"+run+"/artifacts/model/"+name, nil, size)
+		}
+		name := fmt.Sprintf("m%03d", i)
+		c.post("registered-models/create", object{"name": name})
+		c.post("model-versions/create", object{"name": name, "source": "mlflow-artifacts:/0/" + run + "/artifacts/model", "run_id": run})
+		runs = append(runs, run)
+	}
+	s.clock.skip(time.Second)
+	return runs
+}
+
+// TestHashBudget: the bytes of a day go to small files and to weights behind
+// aliases before others, what is over them waits and is said to, and what was
+// hashed is hashed again at an even pace.
+func TestHashBudget(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{})
+	s.clock.at = time.Date(2026, 3, 2, 1, 0, 0, 0, time.UTC)
+	runs := s.registered(t, 3, map[string]int64{"weights.safetensors": 4 << 20, "config.json": 1 << 10})
+	s.rest(t).post("registered-models/alias", object{"name": "m002", "alias": "champion", "version": "1"})
+	var fetched []string
+	s.fault = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/get-artifact" {
+			fetched = append(fetched, fmt.Sprint(slices.Index(runs, r.URL.Query().Get("run_uuid")), " ", path.Base(r.URL.Query().Get("path"))))
+		}
+		return false
+	}
+	cfg := s.config()
+	cfg.Username, cfg.HashBudget = "", 10<<20
+	w := newWatch(t, cfg)
+	look := func() []string {
+		fetched = nil
+		w.poll()
+		slices.Sort(fetched)
+		return fetched
+	}
+	// Half of ten MiB is for small files and the champion's weights alone, so that
+	// of the others' weights none is read beside them.
+	require.Equal(t, []string{"0 config.json", "1 config.json", "2 config.json", "2 weights.safetensors"}, look())
+	require.Contains(t, fmt.Sprint(w.collector.Report().Coverage), "wait to be hashed, for hash_budget")
+	require.Empty(t, look(), "at one in the morning a day's pace is used up")
+	// The next day has its own bytes; what waited comes before what is known.
+	s.clock.at = time.Date(2026, 3, 3, 0, 10, 0, 0, time.UTC)
+	require.Contains(t, look(), "0 weights.safetensors")
+	s.clock.at = time.Date(2026, 3, 3, 23, 0, 0, 0, time.UTC)
+	require.Contains(t, look(), "2 weights.safetensors", "by the evening all may be read again")
+}
+
+// TestArtifactRotation: under a small budget of requests all are looked at in
+// turn, those behind aliases more often, and the operator is told how often.
+func TestArtifactRotation(t *testing.T) {
+	for _, version := range []string{"2.22.5", "3.17.2"} {
+		t.Run(version, func(t *testing.T) {
+			s := newStandIn(t, mlflowsim.Options{Version: version, BasicAuth: true})
+			runs := s.registered(t, 30, map[string]int64{"config.json": 100})
+			s.rest(t).post("registered-models/alias", object{"name": "m007", "alias": "champion", "version": "1"})
+			looked := map[string]int{}
+			s.fault = func(_ http.ResponseWriter, r *http.Request) bool {
+				if strings.HasSuffix(r.URL.Path, "artifacts/list") && r.URL.Query().Get("path") == "" {
+					looked[r.URL.Query().Get("run_id")]++
+				}
+				return false
+			}
+			cfg := s.config()
+			cfg.RequestsPerSweep, cfg.Artifacts = 20, mlflow.ArtifactsList
+			w := newWatch(t, cfg)
+			const sweeps = 12
+			for range sweeps {
+				w.poll()
+			}
+			require.Len(t, looked, len(runs), "none is forgotten")
+			require.Equal(t, sweeps, looked[runs[7]], "the champion's are looked at each time")
+			require.Contains(t, fmt.Sprint(w.collector.Report().Notes), "artifacts behind versions are listed again every")
+		})
+	}
+}
+
+// TestManyUsers: users of whom a 2.x server must be asked one by one and that are
+// more than the budget allows are said to be unwatched, and stop nothing.
+func TestManyUsers(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{Version: "2.22.5", BasicAuth: true})
+	s.registered(t, 1, nil)
+	cfg := s.config()
+	cfg.RequestsPerSweep, cfg.AccessLog = 3, s.log
+	w := newWatch(t, cfg)
+	w.poll()
+	stamp := s.clock.now().Format("02/Jan/2006:15:04:05 -0700")
+	for i := range 20 {
+		s.write(t, fmt.Sprintf("10.0.0.7 - user%d [%s] \"POST /api/2.0/mlflow/runs/set-tag HTTP/1.1\" 200 9 \"-\" \"x\"\n", i, stamp))
+	}
+	require.Empty(t, whats(w.poll()))
+	require.Contains(t, fmt.Sprint(w.collector.Report().Coverage), "permissions: the known users are more than requests_per_sweep")
 }
 
 // TestNothingForeignIsFetched: artifacts of a run whose experiment keeps them

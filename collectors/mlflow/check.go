@@ -66,7 +66,7 @@ func unreachable(err error) collectors.Finding {
 
 // checkArea counts what a workspace holds.
 func (c *Collector) checkArea(ctx context.Context, srv server, ws string, began time.Time, say func(collectors.Verdict, string, string, ...any)) error {
-	p := &poll{ledger: newLedger(&collectors.Memory{}, nil), c: c, ctx: ctx, server: srv, ws: ws, now: c.cfg.Now(), lack: &[]string{}}
+	p := &poll{ledger: newLedger(&collectors.Memory{}, nil), c: c, ctx: ctx, server: srv, ws: ws, now: c.cfg.Now(), lack: &[]string{}, notice: &[]string{}}
 	models, prompts, experiments := 0, 0, 0
 	count := func(n *int) func(*model) error {
 		return func(*model) error { *n++; return nil }

@@ -94,10 +94,13 @@ type poll struct {
 	full   bool
 	budget int // requests left for what is read in rotation
 	lack   *[]string
+	notice *[]string
 
 	postpone  bool    // aliases are told when the versions are known
 	postponed int     // bytes of what is postponed
 	later     []model // what is postponed
+
+	visited map[string]bool // runs and logged models whose artifacts were listed
 }
 
 // Poll does a full sweep when one is due, and otherwise looks at what is newest.
@@ -108,7 +111,7 @@ func (c *Collector) Poll(ctx context.Context, out collectors.Output) error {
 		return err
 	}
 	var who *actors
-	var lack []string
+	var lack, notices []string
 	if c.cfg.AccessLog != "" {
 		who = newActors(c, now)
 		if err := who.read(out); err != nil {
@@ -127,7 +130,7 @@ func (c *Collector) Poll(ctx context.Context, out collectors.Output) error {
 	var failed []error
 	hinted := c.hints.take()
 	for _, ws := range areas {
-		p := &poll{ledger: book, c: c, ctx: ctx, server: srv, ws: ws, now: now, budget: max(1, budget/len(areas)), lack: &lack}
+		p := &poll{ledger: book, c: c, ctx: ctx, server: srv, ws: ws, now: now, budget: max(1, budget/len(areas)), lack: &lack, notice: &notices}
 		full, err := p.run(hinted)
 		if err != nil {
 			failed = append(failed, p.named(err))
@@ -151,7 +154,7 @@ func (c *Collector) Poll(ctx context.Context, out collectors.Output) error {
 	c.mu.Lock()
 	if swept {
 		c.report.LastSweep = now
-		c.report.Coverage = uncovered(srv, lack)
+		c.report.Coverage, c.report.Notes = lack, notices
 	}
 	c.report.InventoryComplete = event.B(complete)
 	c.mu.Unlock()
@@ -178,7 +181,7 @@ func (p *poll) run(hinted []string) (full bool, err error) {
 	if !p.full {
 		return false, errors.Join(p.fast(hinted), p.err)
 	}
-	for _, step := range []func() error{p.sweepExperiments, p.sweepRegistry, p.readRuns, p.sweepLoggedModels, p.rereadRuns, p.findOwners, p.sweepArtifacts, p.sweepGrants} {
+	for _, step := range []func() error{p.sweepExperiments, p.sweepRegistry, p.readRuns, p.sweepLoggedModels, p.rereadRuns, p.findOwners, p.sweepGrants, p.sweepArtifacts} {
 		if err := step(); err != nil {
 			if isDenied(err) {
 				err = errors.Join(err, p.hide(err))
@@ -220,17 +223,20 @@ func (p *poll) registryEvent(operation, before, after string) error {
 	return p.add(change{events: []told{{event: ev}}, writes: []write{{p.areaKey(), observed(p.area)}}})
 }
 
-func (p *poll) lacks(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
+// lacks says what is not watched.
+func (p *poll) lacks(format string, args ...any) { p.say(p.lack, fmt.Sprintf(format, args...)) }
+
+// notes says what an operator should know besides.
+func (p *poll) notes(text string) { p.say(p.notice, text) }
+
+func (p *poll) say(list *[]string, text string) {
 	if p.ws != "" {
 		text = "workspace " + strconv.Quote(p.ws) + ": " + text
 	}
-	if !slices.Contains(*p.lack, text) && len(*p.lack) < 50 {
-		*p.lack = append(*p.lack, text)
+	if !slices.Contains(*list, text) && len(*list) < 50 {
+		*list = append(*list, text)
 	}
 }
-
-func uncovered(_ server, lack []string) []string { return slices.Clone(lack) }
 
 // at addresses a request to the poll's workspace.
 func (p *poll) at(r request) request {

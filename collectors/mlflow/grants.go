@@ -1,6 +1,7 @@
 package mlflow
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -66,6 +67,10 @@ func (p *poll) sweepGrants() error {
 		users, grants, err = p.roles()
 	} else {
 		users, grants, err = p.permissionsOfUsers()
+	}
+	if errors.Is(err, errBudget) {
+		p.lacks("permissions: the known users are more than requests_per_sweep")
+		return nil // a part would look like revocations
 	}
 	if isDenied(err) {
 		p.lacks("permissions: the account is no administrator and may not list them")
@@ -163,7 +168,7 @@ func (p *poll) permissionsOfUsers() (users []userJSON, grants []grant, err error
 	p.lacks("permissions: a 2.x server lists no users; those of %d known names are read", len(names))
 	for _, name := range sortedKeys(names) {
 		if p.budget <= 0 {
-			return nil, nil, fmt.Errorf("users are more than requests_per_sweep")
+			return nil, nil, errBudget
 		}
 		p.budget--
 		var answer struct {
@@ -187,6 +192,8 @@ func (p *poll) permissionsOfUsers() (users []userJSON, grants []grant, err error
 	}
 	return users, grants, nil
 }
+
+var errBudget = errors.New("no requests are left")
 
 // maxNames is how many users a 2.x server is asked for.
 const maxNames = 300

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"aiwatch/internal/event"
 )
@@ -381,7 +382,11 @@ func (p *poll) rereadRuns() error {
 		return err
 	}
 	// A fifth of the requests, the rest is for artifacts and grants.
-	ids := p.rotation("r", max(1, p.c.cfg.RequestsPerSweep/runShare)*runBatch)
+	ids, all := p.rotation("r", "r", max(1, p.c.cfg.RequestsPerSweep/runShare)*runBatch, func([]byte) bool { return true })
+	if len(ids) > 0 {
+		p.turnAt("r", ids[len(ids)-1])
+	}
+	p.turns("runs behind versions are read again", len(ids), all)
 	return p.fetchRuns(ids, p.runAgain, func(id string) error {
 		p.budget--
 		var answer struct {
@@ -431,14 +436,18 @@ func (p *poll) readLacking() error {
 	return p.fetchRuns(ids, p.runRegistered, nil)
 }
 
-// rotation returns the last parts of the keys of a kind that are next in turn,
-// n at most, and moves the turn on.
-func (p *poll) rotation(kind string, n int) []string {
+// rotation returns the last parts of the keys of a kind whose values are wanted
+// and that are next in turn, n at most, and of how many that is.
+func (p *poll) rotation(kind, turn string, n int, wanted func(value []byte) bool) (ids []string, all int) {
 	prefix := within(kind, p.ws)
-	after := p.area.Turn[kind]
+	after := p.area.Turn[turn]
 	var head, tail []string
-	p.each(prefix, func(key string, _ []byte) {
+	p.each(prefix, func(key string, value []byte) {
+		if !wanted(value) {
+			return
+		}
 		id := key[len(prefix):]
+		all++
 		switch {
 		case id > after && len(tail) < n:
 			tail = append(tail, id)
@@ -448,17 +457,26 @@ func (p *poll) rotation(kind string, n int) []string {
 	})
 	slices.Sort(tail)
 	slices.Sort(head)
-	ids := append(tail, head...)
+	ids = append(tail, head...)
 	if len(ids) > n {
 		ids = ids[:n]
 	}
+	return ids, all
+}
+
+// turnAt notes up to where the rotation of a kind has come.
+func (p *poll) turnAt(kind, id string) {
 	if p.area.Turn == nil {
 		p.area.Turn = map[string]string{}
 	}
-	if len(ids) > 0 {
-		p.area.Turn[kind] = ids[len(ids)-1]
+	p.area.Turn[kind] = id
+}
+
+// turns notes how old what we know of a kind may get under the budget.
+func (p *poll) turns(what string, n, all int) {
+	if n > 0 && n < all {
+		p.notes(fmt.Sprintf("requests_per_sweep = %d: %s every %s", p.c.cfg.RequestsPerSweep, what, time.Duration((all+n-1)/n)*p.c.cfg.Interval))
 	}
-	return ids
 }
 
 // runAgain compares a run with what is remembered of it.
