@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -693,6 +695,70 @@ func TestNothingForeignIsFetched(t *testing.T) {
 	w.poll()
 }
 
+// TestOtherShapes: a server that writes numbers as strings, and versions as
+// numbers, is read as the real ones are.
+func TestOtherShapes(t *testing.T) {
+	var turned func(v any) any
+	turned = func(v any) any {
+		switch v := v.(type) {
+		case json.Number:
+			return v.String()
+		case map[string]any:
+			for k, field := range v {
+				if number, err := strconv.Atoi(fmt.Sprint(field)); err == nil && k == "version" {
+					v[k] = number
+				} else {
+					v[k] = turned(field)
+				}
+			}
+		case []any:
+			for i := range v {
+				v[i] = turned(v[i])
+			}
+		}
+		return v
+	}
+	s := newStandIn(t, mlflowsim.Options{Bulk: mlflowsim.Bulk{Models: 5, Versions: 15, Runs: 4, At: 1_700_000_000_000}})
+	hands := restHands{s.rest(t), 3, s.clock.now}
+	hands.user = ""
+	hands.do("create_model", object{"name": "fraud"})
+	hands.do("register", object{"name": "fraud", "run": hands.do("train", object{"experiment": "0", "auc": 0.5, "digest": "d1", "weights": "w"})})
+	hands.do("set_alias", object{"name": "fraud", "alias": "champion", "version": "1"})
+	hands.do("create_logged_model", object{"experiment": "0", "name": "net"})
+	s.clock.skip(time.Hour)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := httptest.NewRecorder()
+		s.ServeHTTP(answer, r)
+		d := json.NewDecoder(answer.Body)
+		d.UseNumber()
+		var v any
+		if r.URL.Path != "/get-artifact" && strings.Contains(answer.Header().Get("Content-Type"), "json") && d.Decode(&v) == nil {
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(turned(v))
+			return
+		}
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+	}))
+	defer other.Close()
+	cfg := s.config()
+	cfg.Username, cfg.Artifacts = "", mlflow.ArtifactsList
+	at := s.clock.now()
+	cfg.Now = func() time.Time { return at }
+	plain := newWatch(t, cfg)
+	plain.poll()
+	cfg.URL = other.URL
+	w := newWatch(t, cfg)
+	told := w.poll()
+	require.NotEmpty(t, told)
+	require.Equal(t, plain.events, told)
+	cfg.URL = s.url
+	back, err := mlflow.New(func() mlflow.Config { c := cfg; c.Name, c.Instance = "test", "prod"; return c }())
+	require.NoError(t, err)
+	w.collector = back
+	require.Empty(t, w.poll(), "the same things, otherwise written, have not changed")
+}
+
 // TestHostileNames: what people write as names becomes values, nothing else.
 func TestHostileNames(t *testing.T) {
 	s := newStandIn(t, mlflowsim.Options{BasicAuth: true})
@@ -710,6 +776,9 @@ func TestHostileNames(t *testing.T) {
 			"tags": []object{{"key": `{"a":1}`, "value": "{\"operation\":\"model.deleted\"}\n"}, {"key": "k\nk", "value": "v"}},
 		})
 		admin.post("model-versions/create", object{"name": name, "source": "s3://x/" + name})
+		admin.post("registered-models/alias", object{"name": name, "alias": name, "version": "1"})
+		exp := dig(admin.post("experiments/create", object{"name": "/team/" + name}), "experiment_id")
+		admin.post("runs/create", object{"experiment_id": exp, "user_id": name, "start_time": s.clock.now().UnixMilli(), "tags": []object{{"key": name, "value": name}}})
 	}
 	s.clock.skip(time.Minute)
 	admin.try("GET", "/api/2.0/mlflow-artifacts/artifacts/0/"+strings.Repeat("a", 32)+"/artifacts/x%0a10.0.0.1%20-%20bob", nil)
@@ -720,7 +789,10 @@ func TestHostileNames(t *testing.T) {
 		operations[r.s("operation")]++
 		require.NotContains(t, fmt.Sprint(r), "\n")
 	}
-	require.Equal(t, map[string]int{"model.created": len(names), "version.created": len(names), "artifact.uploaded": 1}, operations)
+	require.Equal(t, map[string]int{
+		"model.created": len(names), "version.created": len(names), "alias.set": len(names), "artifact.uploaded": 1,
+		"experiment.created": len(names), "run.created": len(names),
+	}, operations)
 	require.Empty(t, w.poll())
 	for _, name := range names {
 		admin.post("registered-models/set-tag", object{"name": name, "key": "k\nk", "value": "w"})
