@@ -25,6 +25,12 @@ func (e *encoder) append(b []byte, ev *event.Event, host string, seq uint64) []b
 		e.host, e.sourcetype = host, ev.Sourcetype
 		e.constant = e.envelope()
 	}
+	if ev.AssetType == event.Input {
+		about := *ev
+		about.Collector, about.Source = e.collector, e.source
+		about.NameInput()
+		ev = &about
+	}
 	collector, number := ev.Collector, ev.Seq
 	ev.Collector, ev.Seq = e.collector, seq
 	b = appendTime(append(b, timeKey...), ev.Time)

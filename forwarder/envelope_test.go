@@ -37,6 +37,16 @@ func TestTheEncoderWritesWhatTheSchemaDoes(t *testing.T) {
 	}
 }
 
+// An event about an input names it in one form, whichever collector tells it.
+func TestAnEventAboutAnInputNamesCollectorAndStanza(t *testing.T) {
+	e := encoder{collector: "0badcafe", source: "aiwatch_s3://prod"}
+	ev := event.Event{Operation: "record.damaged", AssetType: event.Input}
+	got := string(e.append(nil, &ev, "h", 7))
+	require.Contains(t, got, `"asset_id":"aiwatch:0badcafe/aiwatch_s3://prod","asset_name":"aiwatch_s3://prod","asset_type":"input","collector":"0badcafe"`)
+	require.Contains(t, got, `"seq":7`)
+	require.Empty(t, ev.AssetID)
+}
+
 // FuzzSplitEnvelopes: a row of JSON objects is cut where a JSON reader cuts it,
 // and whatever else is there is refused or cut at places that exist.
 func FuzzSplitEnvelopes(f *testing.F) {

@@ -244,12 +244,11 @@ func (f *Forwarder) tellCondition(s *Stream, in *queue.Input) error {
 // healthEvent returns a health event about an input; distinct tells it from
 // others of the same operation.
 func (f *Forwarder) healthEvent(input, operation string, distinct ...string) event.Event {
-	collector := f.queue.Collector()
 	return event.Event{
 		Envelope:  event.Envelope{Time: event.At(f.clock.Now()), Host: f.host, Sourcetype: event.SourcetypeHealth},
-		ID:        event.MakeID(event.SourcetypeHealth, append([]string{operation, collector, input}, distinct...)...),
+		ID:        event.MakeID(event.SourcetypeHealth, append([]string{operation, f.queue.Collector(), input}, distinct...)...),
 		Operation: operation,
-		AssetType: "input", AssetID: "aiwatch:" + collector + "/" + input, AssetName: input,
+		AssetType: event.Input,
 	}
 }
 

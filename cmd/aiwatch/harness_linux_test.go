@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -32,6 +33,21 @@ func mountTmpfs(t *testing.T, size string) string {
 func remount(t *testing.T, dir string, flags uintptr) {
 	t.Helper()
 	require.NoError(t, syscall.Mount("aiwatch", dir, "tmpfs", syscall.MS_REMOUNT|flags, ""))
+}
+
+// mostMiB waits for the end of the process, of a pass that must end well, and
+// returns the most anonymous memory that it was seen to have.
+func (p *process) mostMiB(t *testing.T) int {
+	t.Helper()
+	most, tick := 0, time.NewTicker(20*time.Millisecond)
+	defer tick.Stop()
+	for !p.hasEnded() {
+		most = max(most, anonymousKiB(t, p.cmd.Process.Pid))
+		<-tick.C
+	}
+	require.Equal(t, exitDone, p.end(t), tail(p.log.String()))
+	require.Positive(t, most)
+	return most >> 10
 }
 
 // anonymousKiB is a process's memory that is no mapped file; 0 when the process

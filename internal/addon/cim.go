@@ -25,7 +25,8 @@ type Model struct {
 }
 
 // S3's operations are told apart by what they do, not by their words: a write to
-// a bucket is a setting, a write to an object is data.
+// a bucket is a setting, a write to an object is data. A request about neither,
+// such as the list of all buckets, has no asset_id.
 const (
 	s3Audit   = `operation IN ("*.PUT.LOGGING_STATUS", "*.PUT.VERSIONING")`
 	s3Setting = `(action=acl_modified OR (asset_type=bucket action IN (modified, deleted)))`
@@ -52,7 +53,7 @@ var Models = []Model{
 				"repo.created", "repo.deleted", "forge.other",
 			},
 		},
-		S3: s3Setting + ` NOT ` + s3Audit,
+		S3: `asset_id=* ` + s3Setting + ` NOT ` + s3Audit,
 	},
 	{
 		Dataset: "Change.Account_Management", Eventtype: "aiwatch_change_account", Tags: []string{"change", "account"},
@@ -66,7 +67,7 @@ var Models = []Model{
 		Operations: map[string][]string{
 			event.SourcetypeGit: {"protection.changed", "hook.changed", "audit.disabled"},
 		},
-		S3: s3Audit,
+		S3: `asset_id=* ` + s3Audit,
 	},
 	{
 		Dataset: "Data_Access.Data_Access", Eventtype: "aiwatch_data_access", Tags: []string{"data", "access"},
@@ -74,7 +75,7 @@ var Models = []Model{
 			event.SourcetypeMLflow: {"dataset.logged", "artifact.read", "artifact.uploaded", "artifact.removed"},
 			event.SourcetypeGit:    {"repo.pushed", "repo.fetched", "repo.cloned", "lfs.downloaded", "lfs.uploaded"},
 		},
-		S3: `NOT ` + s3Audit + ` NOT ` + s3Setting + ` action!=unknown operation!=inventory`,
+		S3: `asset_id=* NOT ` + s3Audit + ` NOT ` + s3Setting + ` action!=unknown operation!=inventory`,
 	},
 	{
 		Dataset: "Alerts.Alerts", Eventtype: "aiwatch_alert", Tags: []string{"alert"},
@@ -95,7 +96,7 @@ var Models = []Model{
 		Operations: map[string][]string{
 			event.SourcetypeMLflow: {"record.damaged"}, event.SourcetypeGit: {"record.damaged"},
 		},
-		S3: `action=unknown`,
+		S3: `operation!=inventory (action=unknown OR NOT asset_id=*)`,
 	},
 	{
 		Eventtype: "aiwatch_health",

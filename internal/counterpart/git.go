@@ -252,6 +252,56 @@ func TryGit(tb testing.TB, dir string, args ...string) (string, error) {
 	return strings.TrimSpace(out.String()), err
 }
 
+// GitHistory fills a bare repository with a history of n commits in 200 folders
+// on main; one of ten commits touches a file of an AI-asset class, one of twenty
+// merges.
+func GitHistory(tb testing.TB, dir string, n int) {
+	tb.Helper()
+	var s bytes.Buffer
+	fmt.Fprintf(&s, "reset refs/heads/main\n")
+	for i := range n {
+		message := fmt.Sprintf("change number %d of a generated history", i)
+		date := 1700000000 + i*60
+		fmt.Fprintf(&s, "commit refs/heads/main\nmark :%d\nauthor Dev %d <dev%d@example.test> %d +0000\ncommitter Dev <dev@example.test> %d +0000\ndata %d\n%s\n",
+			i+1, i%40, i%40, date, date, len(message), message)
+		if i > 0 {
+			fmt.Fprintf(&s, "from :%d\n", i)
+		}
+		if i%20 == 19 {
+			fmt.Fprintf(&s, "merge :%d\n", i-9)
+		}
+		for j := range 3 {
+			name := fmt.Sprintf("src/d%d/f%d.go", (i*7+j)%200, (i+j)%50)
+			if i%10 == 0 && j == 0 {
+				name = fmt.Sprintf("models/m%d.safetensors", i%30)
+			}
+			content := fmt.Sprintf("content %d %d\n", i, j)
+			fmt.Fprintf(&s, "M 100644 inline %s\ndata %d\n%s\n", name, len(content), content)
+		}
+	}
+	gitStdin(tb, dir, &s, "fast-import", "--quiet")
+}
+
+// GitBranches makes n branches of 50 teams, all at one commit.
+func GitBranches(tb testing.TB, dir, commit string, n int) {
+	tb.Helper()
+	var s bytes.Buffer
+	for i := range n {
+		fmt.Fprintf(&s, "create refs/heads/team%d/branch-%d %s\n", i%50, i, commit)
+	}
+	gitStdin(tb, dir, &s, "update-ref", "--stdin")
+	Git(tb, dir, "pack-refs", "--all")
+}
+
+func gitStdin(tb testing.TB, dir string, stdin io.Reader, args ...string) {
+	tb.Helper()
+	command := exec.CommandContext(tb.Context(), "git", args...)
+	command.Dir, command.Env, command.Stdin = dir, gitEnvironment(dir), stdin
+	if out, err := command.CombinedOutput(); err != nil {
+		tb.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
 // gitEnvironment is an environment in which nothing outside a repository
 // configures Git.
 func gitEnvironment(home string) []string {

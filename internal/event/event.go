@@ -41,6 +41,17 @@ type Envelope struct {
 	Index string
 }
 
+// Input is the asset_type of events about an input of ours.
+const Input = "input"
+
+// NameInput fills in what an event about an input of ours is about, in the one
+// form that there is: the collector and the stanza, which must be set.
+func (e *Event) NameInput() {
+	if e.AssetType == Input {
+		e.AssetID, e.AssetName = "aiwatch:"+e.Collector+"/"+e.Source, e.Source
+	}
+}
+
 // Number is a whole number that may be absent. Its zero value is absent.
 type Number struct {
 	n   int64

@@ -4,6 +4,7 @@ package packaging_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"aiwatch/internal/addon/addontest"
 	"aiwatch/internal/event"
 	"aiwatch/internal/mlflowsim"
 	"aiwatch/internal/splunkdsim"
@@ -89,6 +91,21 @@ func wanted(n int) []string {
 	return ids
 }
 
+// inSplunk holds events of a stream against the add-on's search-time knowledge.
+func inSplunk(t *testing.T, events []splunkdsim.Event) {
+	t.Helper()
+	splunk := addontest.New(t)
+	for _, e := range events {
+		// splunkd gives an event without a host that of the stanza.
+		envelope, err := json.Marshal(map[string]any{
+			"time": json.Number(e.Time), "host": cmp.Or(e.Host, "hf01"), "source": e.Source, "sourcetype": e.Sourcetype, "event": json.RawMessage(e.Data),
+		})
+		require.NoError(t, err)
+		splunk.Add(envelope)
+	}
+	require.NotEmpty(t, splunk.Check())
+}
+
 func TestSchemesOfTheArchive(t *testing.T) {
 	i, _ := install(t)
 	schemes := i.Schemes()
@@ -143,6 +160,8 @@ func TestInputOfTheArchive(t *testing.T) {
 			require.Equal(t, 2026, time.Unix(int64(seconds), 0).UTC().Year())
 		}
 	}
+
+	inSplunk(t, first.Events())
 
 	appendTo(t, log, 8, 10)
 	second := i.Start("aiwatch_s3", "prod", params)
@@ -296,6 +315,7 @@ func onePass(t *testing.T, i *splunkdsim.Instance, scheme, sourcetype string, pa
 	whole, code := in.Wait()
 	require.True(t, whole, in.Log())
 	require.Zero(t, code, in.Log())
+	inSplunk(t, in.Events())
 	var operations []string
 	for _, e := range in.Events() {
 		var data struct {

@@ -143,8 +143,8 @@ func (st *station) tellNew(in *input) error {
 		Envelope:  event.Envelope{Time: event.At(now), Host: stationHost, Sourcetype: event.SourcetypeHealth},
 		ID:        event.MakeID(event.SourcetypeHealth, "state.new", st.collector, name, strconv.FormatInt(now.UnixNano(), 10)),
 		Operation: "state.new",
-		AssetType: "input", AssetID: "aiwatch:" + st.collector + "/" + name, AssetName: name,
-		Text: "there was no state; everything begins anew",
+		AssetType: event.Input,
+		Text:      "there was no state; everything begins anew",
 	})
 }
 
