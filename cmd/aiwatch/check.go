@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -14,6 +16,7 @@ import (
 	"aiwatch/forwarder"
 	"aiwatch/forwarder/queue"
 	"aiwatch/internal/conf"
+	"aiwatch/internal/splunkd"
 )
 
 // checkTime bounds the check of one source or destination.
@@ -30,7 +33,9 @@ func (p *program) checkCommand() *cli.Command {
 			"one line of sourcetype aiwatch:check for each index, for nothing less shows that\n" +
 			"events arrive.\n\n" +
 			"Ends with 2 when a setting is wrong, 69 when a source or the destination can't\n" +
-			"be reached, 74 when the state can't be used, 75 when another run holds it.",
+			"be reached, 74 when the state can't be used, 75 when another run holds it.\n\n" +
+			"With --conf of an installed add-on ($SPLUNK_HOME/etc/apps/TA-aiwatch) it also says\n" +
+			"whether this Splunk is the place for its inputs, and looks at splunkd's state folders.",
 		Flags: []cli.Flag{confFlag, stateFlag, inputFlag, jsonFlag},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -40,32 +45,50 @@ func (p *program) checkCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			inputs, err := chosenInputs(c, config)
-			if err != nil {
-				return err
+			host := splunkd.HostOf(config.Dir)
+			// An add-on without inputs is in its place on many a Splunk.
+			var inputs []*conf.Settings
+			if host == nil || len(config.Inputs()) > 0 {
+				if inputs, err = chosenInputs(c, config); err != nil {
+					return err
+				}
 			}
 			report := &checkReport{out: p.stdout, json: c.Bool(jsonFlag.Name)}
 			report.add("configuration", finding{Verdict: collectors.Good, Text: fmt.Sprintf("%s is read: %d inputs", config.Dir, len(inputs))})
-			if err := p.checkInputs(c.Context, config, inputs, report); err != nil {
+			if host != nil {
+				checkPlacement(host, config.Dir, inputs, report)
+				if host.Role == splunkd.Distributor {
+					return report.exit()
+				}
+			}
+			if err := p.checkInputs(c.Context, config, inputs, host, report); err != nil {
 				return err
 			}
-			p.checkDestination(c.Context, config, report)
-			p.checkState(c.String(stateFlag.Name), report)
-			if report.code == exitDone {
-				return nil
+			p.checkDestination(c.Context, config, inputs, host, report)
+			if host == nil {
+				p.checkState(c.String(stateFlag.Name), report)
+			} else {
+				p.checkSplunkState(host, inputs, report)
 			}
-			return exitWith(report.code, nil)
+			return report.exit()
 		},
 	}
 }
 
-func (p *program) checkInputs(ctx context.Context, config *conf.Config, inputs []*conf.Settings, report *checkReport) error {
+func (p *program) checkInputs(ctx context.Context, config *conf.Config, inputs []*conf.Settings, host *splunkd.Host, report *checkReport) error {
 	b, done, err := p.dryInputBuilder(config, p.logger(config))
 	if err != nil {
 		return err
 	}
 	defer done()
 	for _, s := range inputs {
+		if names := inPasswords(s); host != nil && len(names) > 0 {
+			report.add(s.Stanza(), finding{
+				Verdict: collectors.Warning, Text: "not tried: " + strings.Join(names, ", ") + " is in storage/passwords, which splunkd opens to its inputs alone",
+				Fix: "save the input in Settings > Data inputs: that tries its source and says what is wrong",
+			})
+			continue
+		}
 		collector, err := b.Collector(ctx, s)
 		if err != nil {
 			report.add(s.Stanza(), finding{Verdict: collectors.Misset, Text: err.Error()})
@@ -80,7 +103,11 @@ func (p *program) checkInputs(ctx context.Context, config *conf.Config, inputs [
 	return nil
 }
 
-func (p *program) checkDestination(ctx context.Context, config *conf.Config, report *checkReport) {
+func (p *program) checkDestination(ctx context.Context, config *conf.Config, inputs []*conf.Settings, host *splunkd.Host, report *checkReport) {
+	if host != nil && !slices.ContainsFunc(inputs, func(s *conf.Settings) bool { return s.String("output") == "hec" }) {
+		report.add("destination", finding{Verdict: collectors.Good, Text: "splunkd, which confirms nothing: what it had read and not stored when it died is gone; output = hec with an acknowledging [hec] is surer"})
+		return
+	}
 	destination, err := p.destination(ctx, config, p.logger(config))
 	if err != nil {
 		report.add("destination", finding{Verdict: collectors.Misset, Text: err.Error()})
@@ -132,6 +159,14 @@ type checkReport struct {
 	out  io.Writer
 	json bool
 	code int
+}
+
+// exit ends the command as what was found asks for.
+func (r *checkReport) exit() error {
+	if r.code == exitDone {
+		return nil
+	}
+	return exitWith(r.code, nil)
 }
 
 var verdictWords = map[collectors.Verdict]string{

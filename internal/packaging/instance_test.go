@@ -3,10 +3,14 @@
 package packaging_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -449,26 +453,119 @@ func TestKilledAnywhere(t *testing.T) {
 	require.Len(t, ids, n*each)
 }
 
-// TestUpgrade: the archive is unpacked over the one that ran; local/ stays, and
-// no event is lost or told anew.
+// older writes the archive as it was at an older version: an app.conf and, for
+// this machine's platform, a program that say so.
+func older(t *testing.T, version string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "aiwatch")
+	// As the packages are built, so that only the linker has work to do.
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X main.version="+version, "-o", program, "./cmd/aiwatch")
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, string(out))
+	headers, contents := entries(t, archive(t))
+	for name := range contents {
+		switch {
+		case strings.HasSuffix(name, "/default/app.conf"):
+			text := string(contents[name])
+			p := addon(t)
+			require.Contains(t, text, "version = "+p.Version)
+			contents[name] = []byte(strings.ReplaceAll(text, "version = "+p.Version, "version = "+version))
+		case strings.HasSuffix(name, "/bin/aiwatch"):
+			if contents[name], err = os.ReadFile(program); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	path := filepath.Join(t.TempDir(), "older.tar.gz")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	zipped := gzip.NewWriter(f)
+	w := tar.NewWriter(zipped)
+	for _, h := range headers {
+		h.Size = int64(len(contents[h.Name]))
+		require.NoError(t, w.WriteHeader(h))
+		_, err := w.Write(contents[h.Name])
+		require.NoError(t, err)
+	}
+	require.NoError(t, errors.Join(w.Close(), zipped.Close(), f.Close()))
+	return path
+}
+
+// tree is every file of a folder with its content and mode.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		require.NoError(t, err)
+		text, err := os.ReadFile(path)
+		files[path] = fmt.Sprint(info.Mode(), info.ModTime(), string(text))
+		return err
+	}))
+	return files
+}
+
+// TestUpgrade: an older version runs, the archive is unpacked over it while it
+// does, and then the new version runs: no event is lost or told anew, numbers go
+// on without a hole, and what the administrator wrote stays as it was.
 func TestUpgrade(t *testing.T) {
-	i, _ := install(t)
+	rest := splunkdsim.StartREST(t, splunkdsim.RESTOptions{})
+	const before = "0.0.9"
+	i := splunkdsim.Install(t, rest, older(t, before))
 	log := logFile(t, i, 3)
 	params := map[string]string{"path": log, "interval": "1"}
-	local := filepath.Join(i.App, "local", "aiwatch.conf")
-	require.NoError(t, os.MkdirAll(filepath.Dir(local), 0o755))
-	require.NoError(t, os.WriteFile(local, []byte("[log]\nlevel = debug\n"), 0o644))
-
-	before := i.Start("aiwatch_s3", "prod", params)
-	before.WaitFor(3, isAccess)
-	require.False(t, before.Terminate())
-	i.Upgrade(archive(t))
-	kept, err := os.ReadFile(local)
+	for name, text := range map[string]string{
+		"local/aiwatch.conf":  "[log]\nlevel = debug\n",
+		"local/inputs.conf":   "[aiwatch_s3://prod]\npath = " + log + "\ninterval = 1\n",
+		"local/app.conf":      "[ui]\nlabel = Ours\n",
+		"metadata/local.meta": "[]\naccess = read : [ admin ]\n",
+	} {
+		path := filepath.Join(i.App, filepath.FromSlash(name))
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o640))
+	}
+	local := tree(t, filepath.Join(i.App, "local"))
+	meta, err := os.ReadFile(filepath.Join(i.App, "metadata/local.meta"))
 	require.NoError(t, err)
-	require.Equal(t, "[log]\nlevel = debug\n", string(kept))
+
+	first := i.Start("aiwatch_s3", "prod", params)
+	first.WaitFor(3, isAccess)
+	i.Upgrade(archive(t))
 	appendTo(t, log, 3, 5)
-	after := i.Start("aiwatch_s3", "prod", params)
-	after.WaitFor(2, isAccess)
-	require.False(t, after.Terminate())
-	require.Equal(t, wanted(5), requests(t, append(before.Events(), after.Events()...)))
+	first.WaitFor(5, isAccess)
+	require.False(t, first.Terminate())
+	appendTo(t, log, 5, 8)
+	second := i.Start("aiwatch_s3", "prod", params)
+	second.WaitFor(3, isAccess)
+	require.False(t, second.Terminate())
+
+	all := append(first.Events(), second.Events()...)
+	require.Equal(t, wanted(8), requests(t, all))
+	var seqs []int
+	versions := map[string]bool{}
+	for _, e := range all {
+		var data struct {
+			Version string
+			Seq     int
+		}
+		require.NoError(t, json.Unmarshal([]byte(e.Data), &data))
+		seqs = append(seqs, data.Seq)
+		if data.Version != "" {
+			versions[data.Version] = true
+		}
+	}
+	for n, seq := range seqs {
+		require.Equal(t, n+1, seq, "numbers go on over the upgrade")
+	}
+	require.Equal(t, map[string]bool{before: true, addon(t).Version: true}, versions)
+
+	require.Equal(t, local, tree(t, filepath.Join(i.App, "local")))
+	kept, err := os.ReadFile(filepath.Join(i.App, "metadata/local.meta"))
+	require.NoError(t, err)
+	require.Equal(t, string(meta), string(kept))
 }

@@ -336,11 +336,27 @@ func (l *linter) schedules() {
 			l.report(where, "cron_schedule runs every minute")
 		}
 		for _, key := range []string{"dispatch.earliest_time", "dispatch.latest_time"} {
-			if v := get(key); v == "" || v == "-" || v == "0" {
+			v := get(key)
+			bounded := key == "dispatch.earliest_time" && v == "0" && l.boundsIndexTime(get("search"))
+			if (v == "" || v == "-" || v == "0") && !bounded {
 				l.report(where, "%s = %q searches all time", key, v)
 			}
 		}
 	}
+}
+
+// boundsIndexTime tells whether a search, or a macro that it calls, selects by
+// index time: then its events may be of any age, and are yet few.
+func (l *linter) boundsIndexTime(search string) bool {
+	if strings.Contains(search, "_index_earliest=") {
+		return true
+	}
+	for _, m := range macroCall.FindAllStringSubmatch(search, -1) {
+		if strings.Contains(l.get("macros.conf", macroName(m[1]), "definition"), "_index_earliest=") {
+			return true
+		}
+	}
+	return false
 }
 
 // tags is about tags on event types that are not there.

@@ -108,6 +108,21 @@ func TestWhatTheLinterSees(t *testing.T) {
 	}
 }
 
+// TestAllTimeByIndexTime: a search over events of any age is sound where it takes
+// those alone that were indexed lately.
+func TestAllTimeByIndexTime(t *testing.T) {
+	for _, c := range []struct{ file, from, to string }{
+		{"default/savedsearches.conf", "`source` `of", "`source` _index_earliest=-72h@m `of"},
+		{"default/macros.conf", "index=main", "index=main _index_earliest=-5m"},
+	} {
+		app := sound()
+		app["default/savedsearches.conf"].Data = []byte(strings.Replace(string(app["default/savedsearches.conf"].Data), "earliest_time = -1h", "earliest_time = 0", 1))
+		require.Contains(t, problems(t, app), "all time")
+		app[c.file].Data = []byte(strings.Replace(string(app[c.file].Data), c.from, c.to, 1))
+		require.Empty(t, problems(t, app))
+	}
+}
+
 // TestIcons: a package without its icons, or with one of another size.
 func TestIcons(t *testing.T) {
 	elsewhere := t.TempDir()
