@@ -457,6 +457,7 @@ func TestKilledAnywhere(t *testing.T) {
 // this machine's platform, a program that say so.
 func older(t *testing.T, version string) string {
 	t.Helper()
+	headers, contents := entries(t, archive(t))
 	program := filepath.Join(t.TempDir(), "aiwatch")
 	// As the packages are built, so that only the linker has work to do.
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X main.version="+version, "-o", program, "./cmd/aiwatch")
@@ -464,7 +465,6 @@ func older(t *testing.T, version string) string {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
-	headers, contents := entries(t, archive(t))
 	for name := range contents {
 		switch {
 		case strings.HasSuffix(name, "/default/app.conf"):
