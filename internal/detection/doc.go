@@ -11,6 +11,7 @@
 //	load.go      one file to a Detection, strictly
 //	check.go     what is wrong with the set, with file and line
 //	generate.go  a Detection as a saved search: the row becomes a finding
+//	model.go     the data model AI_Assets, made from the event schema
 //	fs.go        the app: sources and generated files as one file system
 //
 // The room must not know a detection by its number: what a search needs stands
