@@ -2,6 +2,8 @@ package detection
 
 import (
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -97,6 +99,7 @@ func TestStanzas(t *testing.T) {
 	all, err := Load(tree())
 	require.NoError(t, err)
 	require.Len(t, parsed.Stanzas, len(all))
+	starters := 0
 	for i, s := range parsed.Stanzas {
 		d := all[i]
 		require.Equal(t, d.Title(), s.Name)
@@ -107,6 +110,9 @@ func TestStanzas(t *testing.T) {
 		if !d.Finds() {
 			continue
 		}
+		if d.Starter {
+			starters++
+		}
 		require.Equal(t, "0", get("alert.digest_mode"))
 		require.Equal(t, "1", get("alert.track"))
 		require.Regexp(t, "^[2-6]$", get("alert.severity"))
@@ -116,6 +122,17 @@ func TestStanzas(t *testing.T) {
 		require.Equal(t, "summary", get("action.summary_index._name"))
 		require.JSONEq(t, d.annotations(), get("action.correlationsearch.annotations"))
 	}
+	require.Equal(t, 12, starters, "the starter set has twelve rules")
+}
+
+// TestTheDocumentationIsCurrent compares docs/detections.md with what would be
+// written now.
+func TestTheDocumentationIsCurrent(t *testing.T) {
+	all, err := Load(tree())
+	require.NoError(t, err)
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "detections.md"))
+	require.NoError(t, err)
+	require.Equal(t, string(Page(all)), string(page), "run go generate ./internal/detection")
 }
 
 func TestMessageExpression(t *testing.T) {

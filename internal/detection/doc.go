@@ -12,8 +12,11 @@
 //	check.go     what is wrong with the set, with file and line
 //	generate.go  a Detection as a saved search: the row becomes a finding
 //	model.go     the data model AI_Assets, made from the event schema
+//	page.go      docs/detections.md
 //	fs.go        the app: sources and generated files as one file system
 //
 // The room must not know a detection by its number: what a search needs stands
 // in its file.
 package detection
+
+//go:generate go run ./gen
