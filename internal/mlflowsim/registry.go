@@ -64,12 +64,17 @@ func (m *model) json() object {
 		aliases = append(aliases, object{"alias": a, "version": m.aliases[a]})
 	}
 	put(o, "aliases", aliases)
-	stages := map[string]*version{}
+	newest := map[string]*version{}
+	var stages []string // in the order in which a version reached one first
 	for _, n := range slices.Sorted(maps.Keys(m.versions)) {
-		stages[m.versions[n].stage] = m.versions[n]
+		v := m.versions[n]
+		if newest[v.stage] == nil {
+			stages = append(stages, v.stage)
+		}
+		newest[v.stage] = v
 	}
-	for _, stage := range slices.Sorted(maps.Keys(stages)) {
-		latest = append(latest, stages[stage].json())
+	for _, stage := range stages {
+		latest = append(latest, newest[stage].json())
 	}
 	put(o, "latest_versions", latest)
 	return o
@@ -78,12 +83,24 @@ func (m *model) json() object {
 func (v *version) json() object {
 	o := object{
 		"name": v.model.name, "version": strconv.Itoa(v.number), "creation_timestamp": v.created, "last_updated_timestamp": v.updated,
-		"current_stage": v.stage, "status": v.status,
+		"current_stage": v.stage, "status": v.status, "description": v.description, "source": v.source, "run_id": v.runID, "run_link": "",
 	}
-	put(o, "description", v.description)
-	put(o, "source", v.source)
-	put(o, "run_id", v.runID)
 	put(o, "tags", pairs(v.tags))
+	return o
+}
+
+// named is a version with its aliases, as it is when it is read alone.
+func (v *version) named() object {
+	o := v.json()
+	var aliases []string
+	for _, a := range slices.Sorted(maps.Keys(v.model.aliases)) {
+		if v.model.aliases[a] == strconv.Itoa(v.number) {
+			aliases = append(aliases, a)
+		}
+	}
+	if len(aliases) > 0 {
+		o["aliases"] = aliases
+	}
 	return o
 }
 
@@ -216,9 +233,9 @@ func (s *Server) getAlias(c *call) (object, error) {
 	n, _ := strconv.Atoi(m.aliases[c.str("alias")])
 	v := m.versions[n]
 	if v == nil {
-		return nil, notFound("Registered model alias %s not found.", c.str("alias"))
+		return nil, invalid("Registered model alias %s not found.", c.str("alias"))
 	}
-	return object{"model_version": v.json()}, nil
+	return object{"model_version": v.named()}, nil
 }
 
 func (s *Server) deleteAlias(c *call) (object, error) {
@@ -255,7 +272,7 @@ func (s *Server) getVersion(c *call) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return object{"model_version": v.json()}, nil
+	return object{"model_version": v.named()}, nil
 }
 
 func (s *Server) updateVersion(c *call) (object, error) {
@@ -287,8 +304,11 @@ func (s *Server) stageVersion(c *call) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.change(v.model)
 	stage := c.str("stage")
+	if !slices.Contains([]string{"None", "Staging", "Production", "Archived"}, stage) {
+		return nil, invalid("Invalid Model Version stage: %s.", stage)
+	}
+	s.change(v.model)
 	if c.str("archive_existing_versions") == "true" {
 		for _, other := range v.model.versions {
 			if other != v && other.stage == stage {
@@ -398,7 +418,7 @@ func (s *Server) searchVersions(c *call) (object, error) {
 	order := c.str("order_by")
 	slices.SortFunc(all, func(a, b *version) int {
 		switch {
-		case strings.HasPrefix(order, "last_updated_timestamp DESC") && a.updated != b.updated:
+		case (order == "" || strings.HasPrefix(order, "last_updated_timestamp DESC")) && a.updated != b.updated:
 			return int(b.updated - a.updated)
 		case a.model != b.model:
 			return strings.Compare(a.model.name, b.model.name)

@@ -72,6 +72,23 @@ func (e *experiment) json() object {
 	return o
 }
 
+func (s *Server) experimentJSON(e *experiment) object {
+	o := e.json()
+	if s.major >= 3 {
+		o["workspace"] = "default"
+	}
+	return o
+}
+
+// told is a run as it is read; 3.x tells of outputs too.
+func (s *Server) told(r *run) object {
+	o := r.json()
+	if s.major >= 3 {
+		o["outputs"] = object{}
+	}
+	return o
+}
+
 func (s *Server) experiment(c *call) (*experiment, error) {
 	e := s.experiments[c.str("experiment_id")]
 	if e == nil {
@@ -96,13 +113,13 @@ func (s *Server) getExperiment(c *call) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return object{"experiment": e.json()}, nil
+	return object{"experiment": s.experimentJSON(e)}, nil
 }
 
 func (s *Server) getExperimentByName(c *call) (object, error) {
 	for _, e := range s.experiments {
 		if e.name == c.str("experiment_name") {
-			return object{"experiment": e.json()}, nil
+			return object{"experiment": s.experimentJSON(e)}, nil
 		}
 	}
 	return nil, notFound("Could not find experiment with name '%s'", c.str("experiment_name"))
@@ -125,11 +142,11 @@ func (s *Server) searchExperiments(c *call) (object, error) {
 		case strings.HasPrefix(order, "last_update_time DESC") && a.updated != b.updated:
 			return int(b.updated - a.updated)
 		case a.created != b.created:
-			return int(a.created - b.created)
+			return int(b.created - a.created)
 		}
 		return strings.Compare(a.id, b.id)
 	})
-	list, next := cut(c, len(all), 0, limit, func(i int) object { return all[i].json() }, nil)
+	list, next := cut(c, len(all), 0, limit, func(i int) object { return s.experimentJSON(all[i]) }, nil)
 	return listing("experiments", list, next), nil
 }
 
@@ -270,7 +287,7 @@ func (s *Server) getRun(c *call) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return object{"run": r.json()}, nil
+	return object{"run": s.told(r)}, nil
 }
 
 func (s *Server) updateRun(c *call) (object, error) {
@@ -313,10 +330,14 @@ func (s *Server) tagRun(c *call) (object, error) {
 
 func (s *Server) untagRun(c *call) (object, error) {
 	r, err := s.writable(c)
-	if err == nil {
-		delete(r.tags, c.str("key"))
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	if _, ok := r.tags[c.str("key")]; !ok {
+		return nil, notFound("No tag with name: %s in run with id %s", c.str("key"), r.id)
+	}
+	delete(r.tags, c.str("key"))
+	return nil, nil
 }
 
 func (r *run) log(o object) {
@@ -426,7 +447,7 @@ func (s *Server) searchRuns(c *call) (object, error) {
 			return strings.Compare(fmt.Sprintf("%20s", x), fmt.Sprintf("%20s", y))
 		})
 	}
-	list, next := cut(c, len(all), bulk, limit, func(i int) object { return all[i].json() }, func(i int) object { return s.bulk.runAt(from + i).json() })
+	list, next := cut(c, len(all), bulk, limit, func(i int) object { return s.told(all[i]) }, func(i int) object { return s.told(s.bulk.runAt(from + i)) })
 	return listing("runs", list, next), nil
 }
 
@@ -478,7 +499,7 @@ func (r *run) field(key string) (string, bool) {
 func (m *loggedModel) json() object {
 	info := object{
 		"model_id": m.id, "experiment_id": m.exp.id, "name": m.name, "creation_timestamp_ms": m.created, "last_updated_timestamp_ms": m.updated,
-		"artifact_uri": m.artifacts, "status": m.status,
+		"artifact_uri": m.artifacts, "status": m.status, "model_type": "",
 	}
 	put(info, "source_run_id", m.runID)
 	put(info, "tags", pairs(m.tags))
@@ -516,6 +537,7 @@ func (s *Server) loggedModels(c *call) (object, error) {
 		return nil, nil
 	case len(parts) == 2 && parts[1] == "tags" && c.Method == "PATCH":
 		maps.Copy(m.tags, c.tags("tags"))
+		return nil, nil
 	case len(parts) == 3 && parts[1] == "tags" && c.Method == "DELETE":
 		delete(m.tags, parts[2])
 		return nil, nil
