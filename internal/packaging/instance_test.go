@@ -24,9 +24,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/internal/addon/addontest"
+	"aiwatch/internal/counterpart"
 	"aiwatch/internal/event"
 	"aiwatch/internal/mlflowsim"
 	"aiwatch/internal/splunkdsim"
@@ -390,6 +394,79 @@ func TestMLflowInputOfTheArchive(t *testing.T) {
 	require.Contains(t, onePass(t, i, "aiwatch_mlflow", event.SourcetypeMLflow, params), "inventory")
 	create("churn")
 	require.Contains(t, onePass(t, i, "aiwatch_mlflow", event.SourcetypeMLflow, params), "model.created")
+}
+
+// TestRealSourcesOfTheArchive: the inputs of the archive on real servers: a log
+// bucket of an S3 server and a tracking server with logins, whose secrets
+// splunkd keeps. (The Git input above reads a real repository by the real git.)
+func TestRealSourcesOfTheArchive(t *testing.T) {
+	i, rest := install(t)
+	t.Run("S3", func(t *testing.T) {
+		server := counterpart.Versitygw(t, counterpart.VersitygwOptions{})
+		client := s3.New(s3.Options{
+			BaseEndpoint: &server.URL, Region: server.Region, UsePathStyle: true,
+			Credentials: credentials.NewStaticCredentialsProvider(server.AccessKey, server.SecretKey, ""),
+		})
+		_, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("logs")})
+		require.NoError(t, err)
+		put := func(n int) {
+			t.Helper()
+			name := fmt.Sprintf("%s-%016X", time.Date(2026, 11, 6, 1, 0, n, 0, time.UTC).Format("2006-01-02-15-04-05"), n)
+			_, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("logs"), Key: &name, Body: strings.NewReader(record(n))})
+			require.NoError(t, err)
+		}
+		rest.Put("aiwatch", "s3-prod", server.SecretKey)
+		params := map[string]string{
+			"bucket": "logs", "endpoint": server.URL, "region": server.Region, "path_style": "true", "start": "2026-11-01T00:00:00Z",
+			"access_key_id": server.AccessKey, "secret_access_key_credential": "s3-prod", "interval": "1",
+		}
+		put(0)
+		require.Empty(t, i.Validate("aiwatch_s3", "bucket", params))
+		first := i.Start("aiwatch_s3", "bucket", params)
+		first.WaitFor(1, isAccess)
+		put(1)
+		first.WaitFor(2, isAccess)
+		require.NotContains(t, first.Visible(), server.SecretKey)
+		require.NotContains(t, first.Visible(), rest.Session)
+		first.Kill()
+		put(2)
+		second := i.Start("aiwatch_s3", "bucket", params)
+		second.WaitFor(1, func(e splunkdsim.Event) bool {
+			return isAccess(e) && requests(t, []splunkdsim.Event{e})[0] == wanted(3)[2]
+		})
+		require.False(t, second.Terminate())
+		all := requests(t, append(first.Events(), second.Events()...))
+		require.Equal(t, wanted(3), slices.Compact(slices.Sorted(slices.Values(all))))
+		inSplunk(t, second.Events())
+		for _, told := range []string{fmt.Sprint(first.Log(), second.Log()), fmt.Sprint(first.Events(), second.Events())} {
+			require.NotContains(t, told, server.SecretKey)
+			require.NotContains(t, told, rest.Session)
+		}
+	})
+	t.Run("MLflow", func(t *testing.T) {
+		server := counterpart.MLflow3(t, counterpart.MLflowOptions{BasicAuth: true})
+		create := func(name string) {
+			t.Helper()
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/api/2.0/mlflow/registered-models/create", strings.NewReader(`{"name":"`+name+`"}`))
+			require.NoError(t, err)
+			request.Header.Set("Content-Type", "application/json")
+			request.SetBasicAuth(server.Username, server.Password)
+			response, err := http.DefaultClient.Do(request)
+			require.NoError(t, err)
+			require.NoError(t, response.Body.Close())
+			require.Equal(t, http.StatusOK, response.StatusCode)
+		}
+		create("fraud")
+		params := map[string]string{"url": server.URL, "username": server.Username, "password_credential": "mlflow-real"}
+		require.Contains(t, i.Validate("aiwatch_mlflow", "real", params), "no such entry")
+		rest.Put("aiwatch", "mlflow-real", "not the password")
+		require.NotEmpty(t, i.Validate("aiwatch_mlflow", "real", params))
+		rest.Put("aiwatch", "mlflow-real", server.Password)
+		require.Empty(t, i.Validate("aiwatch_mlflow", "real", params))
+		require.Contains(t, onePass(t, i, "aiwatch_mlflow", event.SourcetypeMLflow, params), "inventory")
+		create("churn")
+		require.Contains(t, onePass(t, i, "aiwatch_mlflow", event.SourcetypeMLflow, params), "model.created")
+	})
 }
 
 // rounds is how often a killing test kills.

@@ -407,6 +407,19 @@ func (in *Input) Terminate() (killed bool) {
 	}
 }
 
+// Visible is what other users of the machine, or a listing of processes, can see
+// of the input: its command line and its environment.
+func (in *Input) Visible() string {
+	in.tb.Helper()
+	var all strings.Builder
+	for _, name := range []string{"cmdline", "environ"} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", in.command.Process.Pid, name))
+		check(in.tb, err)
+		all.Write(text)
+	}
+	return all.String()
+}
+
 // Freeze stops the input as a machine without memory or disk does: it answers no
 // signal but SIGKILL.
 func (in *Input) Freeze() {
