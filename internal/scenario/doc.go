@@ -20,7 +20,8 @@
 //	clock.go    the one clock; lanes on which the collectors' own runner sleeps
 //	station.go  the forwarder's part: inputs, numbers, heartbeats, kill and rewind
 //	lazy.go     polls of a source in which nothing changed are put off
-//	play.go     acts and collectors, merged by time
+//	play.go     acts and collectors, merged by time; recording.go keeps what came
+//	            of it
 //	search.go   a saved search as Splunk reads it; schedule.go runs them
 //	judge.go    expected, found, missed, quiet
 //

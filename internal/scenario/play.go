@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -25,29 +23,6 @@ type Options struct {
 	// Eager does every poll, also of a source in which nothing changed.
 	Eager bool
 	Log   *slog.Logger // nil: discarded
-}
-
-// A Recording is what collectors made of a scenario: each event as it would be
-// delivered, in the order of its index time.
-type Recording struct {
-	Scenario *Scenario
-	// Steps are deliveries and deletions in their order.
-	Steps []Step
-	// Warnings are acts that had no effect, such as a call that was refused.
-	Warnings []string
-	Took     time.Duration
-}
-
-// A Step is one event that is delivered, or one deletion.
-type Step struct {
-	// At is the index time.
-	At time.Time
-	// Event is the envelope with its indextime, or empty.
-	Event []byte
-	// Delete is the search whose events are removed.
-	Delete string
-
-	act *act
 }
 
 // Play plays the scenario's acts through the collectors. Its error is a Problem
@@ -105,7 +80,7 @@ func (p *play) open(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	p.station = newStation(p.clock, config, p.world, filepath.Join(dir, "state"), p.scenario.Name, p.options.Log, p.delivered)
+	p.station = newStation(p.clock, config, p.world, filepath.Join(dir, "state"), p.scenario.Name, p.options.Log, p.rec.add)
 	p.station.version, p.station.lazy = p.options.Version, !p.options.Eager
 	p.world.changes = p.station.changes
 	return p.world.prepare(ctx)
@@ -172,8 +147,7 @@ func (p *play) run(ctx context.Context) error {
 			p.clock.wake()
 		default:
 			p.clock.set(p.scenario.End)
-			// What comes at once comes in the order in which it was committed.
-			slices.SortStableFunc(p.rec.Steps, func(a, b Step) int { return a.At.Compare(b.At) })
+			p.rec.finish()
 			return nil
 		}
 	}
@@ -188,19 +162,10 @@ func (p *play) do(ctx context.Context, a *act) error {
 		if err != nil {
 			return err
 		}
-		p.rec.Steps = append(p.rec.Steps, Step{At: a.at, Delete: search, act: a})
+		p.rec.delete(Step{At: a.at, Delete: search, act: a})
 		return nil
 	}
 	return p.world.do(ctx, a)
-}
-
-// delivered takes an event as it is indexed.
-func (p *play) delivered(at time.Time, envelope []byte) {
-	line := make([]byte, 0, len(envelope)+32)
-	line = append(line, envelope[:len(envelope)-1]...)
-	line = append(line, `,"indextime":`...)
-	line = strconv.AppendFloat(line, float64(at.UnixMilli())/1000, 'f', -1, 64)
-	p.rec.Steps = append(p.rec.Steps, Step{At: at, Event: append(line, '}')})
 }
 
 // configuration writes what the operator wrote, with the places of this play in

@@ -31,13 +31,16 @@ func (r *Run) Do(ctx context.Context, s *Scenario) (*Verdict, error) {
 		return nil, err
 	}
 	if r.Events != nil {
-		for _, step := range rec.Steps {
+		var line []byte
+		if err := rec.Each(func(step Step) error {
 			if step.Event == nil {
-				continue
+				return nil
 			}
-			if _, err := r.Events.Write(append(step.Event, '\n')); err != nil {
-				return nil, fmt.Errorf("write events: %w", err)
-			}
+			line = append(append(line[:0], step.Event...), '\n')
+			_, err := r.Events.Write(line)
+			return err
+		}); err != nil {
+			return nil, fmt.Errorf("write events: %w", err)
 		}
 	}
 	report, err := Schedule(ctx, rec, r.App, searches, ScheduleOptions{})

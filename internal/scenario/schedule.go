@@ -113,6 +113,7 @@ func Schedule(ctx context.Context, rec *Recording, app fs.FS, searches []*Search
 	if err != nil {
 		return nil, err
 	}
+	defer r.steps.close()
 	if err := r.run(ctx); err != nil {
 		return nil, err
 	}
@@ -126,7 +127,7 @@ type rounds struct {
 	engine  *spl.Engine
 	options ScheduleOptions
 	jobs    []*job
-	steps   []Step // not yet indexed
+	steps   *cursor // what is not yet indexed
 	report  *Report
 	warned  map[string]bool
 	now     time.Time
@@ -151,7 +152,7 @@ func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions)
 	if err := rec.Scenario.ownLookups(engine); err != nil {
 		return nil, err
 	}
-	r := &rounds{rec: rec, engine: engine, options: o, steps: rec.Steps, report: &Report{Events: map[string]int{}}, warned: map[string]bool{}}
+	r := &rounds{rec: rec, engine: engine, options: o, steps: rec.cursor(), report: &Report{Events: map[string]int{}}, warned: map[string]bool{}}
 	engine.Collect = func(index string, fields []string, rows []spl.Row) error {
 		return engine.Store.AddSummary(index, fields, rows, r.now)
 	}
@@ -237,9 +238,11 @@ func (r *rounds) run(ctx context.Context) error {
 
 // index takes what was delivered by now, and deletes what was deleted.
 func (r *rounds) index(ctx context.Context, now time.Time) error {
-	for len(r.steps) > 0 && !r.steps[0].At.After(now) {
-		s := r.steps[0]
-		r.steps = r.steps[1:]
+	for {
+		s, ok, err := r.steps.next(now)
+		if err != nil || !ok {
+			return err
+		}
 		if s.Event != nil {
 			if err := r.engine.Store.Add(s.Event); err != nil {
 				return fmt.Errorf("index an event: %w", err)
@@ -252,7 +255,6 @@ func (r *rounds) index(ctx context.Context, now time.Time) error {
 			return Problem{s.act.file, s.act.number, fmt.Sprintf("delete: %s", err)}
 		}
 	}
-	return nil
 }
 
 // sourcetype is that of an envelope as collectors write it.
