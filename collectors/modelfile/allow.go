@@ -59,9 +59,11 @@ func dangerousModule(module string) bool {
 	}
 }
 
-// isClassName reports whether name is spelled as Python spells classes. Of
-// packages that are allowed as families that leaves out every function.
+// isClassName reports whether name is spelled as Python spells classes, private
+// ones with a low line in front. Of packages that are allowed as families that
+// leaves out every function.
 func isClassName(name string) bool {
+	name = strings.TrimPrefix(name, "_")
 	for i := range len(name) {
 		c := name[i]
 		switch {
@@ -93,7 +95,7 @@ var allowedFamilies = []string{
 // that build plain objects. Each list begins and ends with a space.
 var allowed = map[string]string{
 	"builtins":    " object set frozenset list dict tuple int float complex bool str bytes bytearray slice range ",
-	"__builtin__": " object set frozenset list dict tuple int long float complex bool str unicode bytearray slice xrange ",
+	"__builtin__": " object set frozenset list dict tuple int long float complex bool str bytes unicode bytearray slice xrange ",
 	"collections": " OrderedDict defaultdict Counter deque ",
 	"copyreg":     " _reconstructor ", "copy_reg": " _reconstructor ",
 	"_codecs":  " encode ",
@@ -117,7 +119,7 @@ var allowed = map[string]string{
 	"torch.optim.sgd":          " SGD ",
 	"torch.optim.lr_scheduler": " LambdaLR StepLR CosineAnnealingLR OneCycleLR ReduceLROnPlateau ",
 
-	"numpy": " dtype ndarray matrix bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 " +
+	"numpy": " dtype ndarray matrix record recarray bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 " +
 		"complex64 complex128 str_ bytes_ datetime64 timedelta64 ",
 	"numpy.core.multiarray":  " _reconstruct scalar ",
 	"numpy._core.multiarray": " _reconstruct scalar ",
@@ -127,12 +129,27 @@ var allowed = map[string]string{
 	"numpy.random._pickle":   " __randomstate_ctor __generator_ctor __bit_generator_ctor ",
 	"numpy.random._mt19937":  " MT19937 ",
 	"numpy.random._pcg64":    " PCG64 ",
-	"numpy.ma.core":          " _mareconstruct MaskedArray ",
+
+	"numpy.random.bit_generator": " SeedSequence __pyx_unpickle_SeedSequence ",
+	"numpy.ma":                   " MaskedArray ",
+	"numpy.ma.core":              " _mareconstruct MaskedArray ",
+	"numpy.rec":                  " recarray ",
+	"numpy.core.records":         " recarray record ",
+	"numpy._core.records":        " recarray record ",
 
 	"scipy.sparse._csr": " csr_matrix csr_array ", "scipy.sparse.csr": " csr_matrix ",
 	"scipy.sparse._csc": " csc_matrix csc_array ", "scipy.sparse.csc": " csc_matrix ",
 	"scipy.sparse._coo": " coo_matrix coo_array ", "scipy.sparse.coo": " coo_matrix ",
 
+	// pandas 3 names its classes where they are public.
+	"pandas":              " DataFrame Series Index RangeIndex MultiIndex DatetimeIndex Categorical CategoricalDtype StringDtype Timestamp Timedelta ",
+	"pandas.arrays":       " DatetimeArray TimedeltaArray StringArray IntegerArray FloatingArray BooleanArray ",
+	"pandas._libs.arrays": " __pyx_unpickle_NDArrayBacked ",
+
+	"pandas.core.arrays.categorical": " Categorical ",
+	"pandas.core.arrays.datetimes":   " DatetimeArray ",
+	"pandas.core.arrays.string_":     " StringArray StringDtype ",
+	"pandas.core.dtypes.dtypes":      " CategoricalDtype ",
 	"pandas.core.frame":              " DataFrame ",
 	"pandas.core.series":             " Series ",
 	"pandas.core.internals.managers": " BlockManager SingleBlockManager ",
@@ -154,6 +171,7 @@ var allowed = map[string]string{
 	"sklearn._loss.loss":                    " HalfBinomialLoss HalfSquaredError HalfMultinomialLoss ",
 	"sklearn._loss.link":                    " LogitLink IdentityLink MultinomialLogit Interval ",
 	"sklearn.utils._bunch":                  " Bunch ",
+	"sklearn.metrics._scorer":               " _PassthroughScorer _Scorer ",
 
 	"xgboost.core":     " Booster ",
 	"xgboost.sklearn":  " XGBClassifier XGBRegressor XGBRanker ",

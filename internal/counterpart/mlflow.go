@@ -180,6 +180,21 @@ func (s *MLflowServer) Python(tb testing.TB, script string, env ...string) strin
 	return string(out)
 }
 
+// Python runs a script with the interpreter that MLflow runs in, which has NumPy
+// and pandas, in a folder that it may fill, and returns the folder. No server is
+// started.
+func Python(tb testing.TB, mlflow, script string) (dir string) {
+	tb.Helper()
+	dir = tb.TempDir()
+	command := exec.CommandContext(tb.Context(), filepath.Join(installed(tb, mlflow), "bin", "python"), "-c", script)
+	command.Dir = dir
+	command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "LC_ALL=C.UTF-8", "PYTHONWARNINGS=ignore"}
+	if out, err := command.CombinedOutput(); err != nil {
+		tb.Fatalf("run a Python script: %v\n%s", err, out)
+	}
+	return dir
+}
+
 func (s *MLflowServer) command(tb testing.TB, script string) *exec.Cmd {
 	tb.Helper()
 	command := exec.CommandContext(tb.Context(), s.python, "-c", script)
