@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 )
@@ -37,6 +38,20 @@ func subcommandNeeded(c *cli.Context) error {
 		return exitWith(exitUsage, fmt.Errorf("%s has no %q; see aiwatch %s --help", c.Command.Name, c.Args().First(), c.Command.Name))
 	}
 	return cli.ShowSubcommandHelp(c)
+}
+
+// oneArgument returns the argument of a command that takes one, which what
+// names.
+func oneArgument(c *cli.Context, what string) (string, error) {
+	for _, arg := range c.Args().Tail() {
+		if strings.HasPrefix(arg, "-") {
+			return "", exitWith(exitUsage, fmt.Errorf("%s: write %s before the %s; see %s --help", c.Command.Name, arg, what, c.Command.HelpName))
+		}
+	}
+	if c.NArg() != 1 {
+		return "", exitWith(exitUsage, fmt.Errorf("%s takes one %s, got %d arguments; see %s --help", c.Command.Name, what, c.NArg(), c.Command.HelpName))
+	}
+	return c.Args().First(), nil
 }
 
 // noArguments refuses arguments where a command takes none.

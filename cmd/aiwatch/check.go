@@ -54,7 +54,7 @@ func (p *program) checkCommand() *cli.Command {
 				}
 			}
 			report := &checkReport{out: p.stdout, json: c.Bool(jsonFlag.Name)}
-			report.add("configuration", finding{Verdict: collectors.Good, Text: fmt.Sprintf("%s is read: %d inputs", config.Dir, len(inputs))})
+			report.add("configuration", finding{Verdict: collectors.Good, Text: fmt.Sprintf("%s is read; inputs: %d", config.Dir, len(inputs))})
 			if host != nil {
 				checkPlacement(host, config.Dir, inputs, report)
 				if host.Role == splunkd.Distributor {

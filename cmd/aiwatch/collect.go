@@ -24,14 +24,15 @@ func (p *program) collectCommand() *cli.Command {
 			"these events is 00000000.",
 		Flags: []cli.Flag{confFlag},
 		Action: func(c *cli.Context) error {
-			if c.NArg() != 1 {
-				return exitWith(exitUsage, errors.New("collect takes one input; see aiwatch collect --help"))
+			name, err := oneArgument(c, "input")
+			if err != nil {
+				return err
 			}
 			config, err := p.configuration(c)
 			if err != nil {
 				return err
 			}
-			settings, err := config.Input(c.Args().First())
+			settings, err := config.Input(name)
 			if err != nil {
 				return exitWith(exitUsage, err)
 			}

@@ -208,6 +208,8 @@ func (r *run) once(ctx context.Context, maxWait time.Duration) error {
 		case collected != nil:
 			return exitWith(exitUnavailable, collected)
 		}
+		metrics := r.forwarder.Metrics()
+		r.log.Info("the pass is done", "events", metrics.Committed.Load(), "sent", metrics.Sent.Load(), "confirmed", metrics.Confirmed.Load())
 		return nil
 	})
 }
