@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 )
@@ -80,7 +81,8 @@ func (s *Settings) Secret(ctx context.Context, name string) (Secret, error) {
 		var err error
 		switch way {
 		case fromFile:
-			value, err = readSecret(v.parsed.(string))
+			path := v.parsed.(string)
+			value, err = readSecret(path, refusedModes(path, s.options.getenv("CREDENTIALS_DIRECTORY")))
 		case fromEnv:
 			if value = s.options.getenv(v.parsed.(string)); value == "" {
 				err = &refusal{fmt.Sprintf("the variable %s is not set", quote(v.parsed.(string))), "set it where aiwatch is started"}
@@ -96,9 +98,20 @@ func (s *Settings) Secret(ctx context.Context, name string) (Secret, error) {
 	return Secret{}, nil
 }
 
+// refusedModes are the bits that a secret's file must not have. A credential that
+// systemd hands to a service is root's, and since systemd 254 the service's user
+// reads it by an access list, whose mask stands where the group's bits are: it
+// shows as 0440 although no group may read it.
+func refusedModes(path, credentials string) os.FileMode {
+	if credentials != "" && filepath.Dir(path) == filepath.Clean(credentials) {
+		return 0o026
+	}
+	return 0o066
+}
+
 // readSecret reads a secret's file: its contents without the line break at the
 // end.
-func readSecret(path string) (string, error) {
+func readSecret(path string, refused os.FileMode) (string, error) {
 	// Asked before it is opened, because opening a pipe would wait for a writer.
 	info, err := os.Stat(path)
 	if err != nil {
@@ -116,7 +129,7 @@ func readSecret(path string) (string, error) {
 		return "", unreadable(err)
 	}
 	// Windows guards files by access lists, of which the mode tells nothing.
-	if mode := info.Mode().Perm(); mode&0o066 != 0 && runtime.GOOS != "windows" {
+	if mode := info.Mode().Perm(); mode&refused != 0 && runtime.GOOS != "windows" {
 		return "", &refusal{fmt.Sprintf("group or others can read or write %s (mode %04o)", quote(path), mode), "chmod 600 it, owned by the user that runs aiwatch"}
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))

@@ -114,6 +114,29 @@ func TestSecretFile(t *testing.T) {
 	}
 }
 
+// systemd shows a credential of a service with DynamicUser as 0440. It is taken
+// from the folder that systemd names, and from there alone.
+func TestACredentialOfSystemd(t *testing.T) {
+	for mode, fine := range map[os.FileMode]bool{0o400: true, 0o440: true, 0o460: false, 0o444: false} {
+		dir := tempDir(t)
+		credentials := tempDir(t)
+		file("hunter2\n", mode)(t, filepath.Join(credentials, "hec-token"))
+		for named, there := range map[string]bool{credentials + "/": true, dir: false, "": false} {
+			s, err := hec(t, dir, "token_file = "+filepath.Join(credentials, "hec-token"), WithEnv(func(name string) string {
+				return map[string]string{"CREDENTIALS_DIRECTORY": named}[name]
+			}))
+			require.NoError(t, err)
+			token, err := s.Secret(t.Context(), "token")
+			if mode == 0o400 || there && fine {
+				require.NoError(t, err, "%04o", mode)
+				require.Equal(t, "hunter2", token.Reveal())
+			} else {
+				require.ErrorContains(t, err, "group or others can read or write")
+			}
+		}
+	}
+}
+
 // tempDir is a short one: a long path is shortened in sentences.
 func tempDir(t *testing.T) string {
 	t.Helper()
