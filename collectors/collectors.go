@@ -50,8 +50,9 @@ type Output interface {
 	// Emit takes one event; the caller may use ev again afterwards, and whatever
 	// memory its strings are in: an Output that keeps events copies them whole,
 	// which most do by encoding them. Collector, Seq, Source, Index and, when they
-	// are empty, Host and Sourcetype are filled in. An event without ID or time is
-	// a programming error and panics.
+	// are empty, Host and Sourcetype are filled in; where AssetType is input, so
+	// are AssetID and AssetName. An event without ID or time is a programming error
+	// and panics.
 	//
 	// Emit waits while the queue is at its limit, and fails only when ctx of the
 	// poll is done or the state can't be written.

@@ -64,6 +64,7 @@ func (m *Memory) append(ev *event.Event) {
 	e := *ev
 	m.seq++
 	e.Collector, e.Seq, e.Source, e.Index = m.Collector, m.seq, m.Source, m.Index
+	e.NameInput()
 	if e.Host == "" {
 		e.Host = m.Host
 	}

@@ -457,6 +457,6 @@ func (r *Runner) health(in *Input, now time.Time, operation string, distinct ...
 		Envelope:  event.Envelope{Time: event.At(now), Host: r.Host, Sourcetype: event.SourcetypeHealth},
 		ID:        event.MakeID(event.SourcetypeHealth, parts...),
 		Operation: operation,
-		AssetType: "input", AssetID: "aiwatch:" + r.Collector + "/" + in.Name, AssetName: in.Name,
+		AssetType: event.Input,
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/collectors"
+	"aiwatch/internal/addon/addontest"
 	"aiwatch/internal/event"
 	"aiwatch/internal/event/schema"
 )
@@ -35,6 +36,8 @@ type lab struct {
 	all    []row
 	taken  int
 	logged bytes.Buffer
+	// splunk takes what is delivered and holds it against the add-on.
+	splunk func(envelope []byte)
 }
 
 // A row is an event as it is delivered, with its envelope's time.
@@ -67,7 +70,7 @@ func newLab(t testing.TB) *lab {
 	dir := t.TempDir()
 	l := &lab{
 		t: t, dir: dir, source: filepath.Join(dir, "srv", "acme", "vision.git"), work: filepath.Join(dir, "work"),
-		now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC),
+		now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC), splunk: addontest.Hold(t),
 	}
 	l.gitIn(dir, "init", "-q", "--bare", "--initial-branch=main", l.source)
 	l.gitIn(l.source, "config", "uploadpack.allowFilter", "true")
@@ -84,6 +87,7 @@ func newLab(t testing.TB) *lab {
 }
 
 func (l *lab) deliver(envelope []byte) error {
+	l.splunk(envelope)
 	var e struct {
 		Time       json.Number `json:"time"`
 		Host       string      `json:"host"`

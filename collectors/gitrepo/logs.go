@@ -344,8 +344,8 @@ func (c *Collector) stamp(l *logLine, ev *event.Event, at time.Time) {
 func (c *Collector) damaged(out collectors.Output, l *logLine, cause error) error {
 	sum := sha256.Sum256(l.text)
 	ev := &event.Event{
-		Operation: "record.damaged", Action: "unknown", AssetType: "input",
-		AssetID: "aiwatch:git/" + strings.TrimPrefix(c.cfg.Name, "aiwatch_git://"), Raw: string(l.text), RawSHA256: hex.EncodeToString(sum[:]),
+		Operation: "record.damaged", Action: "unknown", AssetType: event.Input,
+		Raw: string(l.text), RawSHA256: hex.EncodeToString(sum[:]),
 		ParseError: cause.Error(), ID: lineID(l, "damaged"),
 	}
 	c.stamp(l, ev, time.Time{})

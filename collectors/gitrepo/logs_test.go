@@ -50,7 +50,7 @@ func TestAccessLog(t *testing.T) {
 		{"looking", combined(at, "192.0.2.7", "a", "GET /acme/vision.git/info/refs?service=git-upload-pack HTTP/1.1", "200 0"), nil},
 		{"another source's", combined(at, "192.0.2.7", "a", "GET /api/2.0/mlflow/runs/get?run_id=1 HTTP/1.1", "200 0"), nil},
 		{"no line at all", "Mar  2 09:00:00 host kernel: x\n", nil},
-		{"damaged", "git-upload-pack\n", row{"operation": "record.damaged", "raw": "git-upload-pack", "asset_id": "aiwatch:git/lab"}},
+		{"damaged", "git-upload-pack\n", row{"operation": "record.damaged", "raw": "git-upload-pack", "asset_id": "aiwatch:0a0b0c0d/aiwatch_git://lab"}},
 		{
 			"a hostile user", combined(at, "192.0.2.7", `mal\x22lory x`, "POST /acme/vision.git/git-upload-pack HTTP/1.1", "200 1"),
 			row{"operation": "repo.fetched", "user": `mal"lory x`},

@@ -154,7 +154,7 @@ func (a *actors) line(out collectors.Output, line string, over bool, ref string,
 	}
 	a.c.read(1, l.At.UnixMilli())
 	if err != nil {
-		ev := a.event("record.damaged", "aiwatch:mlflow/"+a.c.cfg.Name, "input", ref)
+		ev := a.event("record.damaged", "", event.Input, ref)
 		ev.Raw, ev.RawSHA256, ev.ParseError = strings.TrimRight(line, "\r\n"), digest([]byte(line)), err.Error()
 		ev.ID = event.MakeID(event.SourcetypeMLflow, "damaged", m.First, fmt.Sprint(m.Line), ev.RawSHA256)
 		return out.Emit(&ev)

@@ -215,7 +215,7 @@ func (p *poll) hide(cause error) error {
 // registryEvent tells something about the registry as a whole.
 func (p *poll) registryEvent(operation, before, after string) error {
 	p.area.Tellings++
-	s := subject{kind: "input", id: "aiwatch:mlflow/" + p.c.cfg.Name, name: "aiwatch_mlflow://" + p.c.cfg.Name, created: p.area.Contact}
+	s := subject{kind: event.Input, id: "aiwatch_mlflow://" + p.c.cfg.Name, created: p.area.Contact}
 	ev := p.event(operation, s)
 	values(&ev, before, short(after))
 	p.bound(&ev, 0)

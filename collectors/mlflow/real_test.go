@@ -15,6 +15,7 @@ import (
 
 	"aiwatch/collectors"
 	"aiwatch/collectors/mlflow"
+	"aiwatch/internal/addon/addontest"
 	"aiwatch/internal/counterpart"
 )
 
@@ -66,7 +67,9 @@ func newWatch(t *testing.T, cfg mlflow.Config) *watch {
 	var err error
 	w.collector, err = mlflow.New(cfg)
 	require.NoError(t, err)
+	splunk := addontest.Hold(t)
 	w.out = &collectors.Memory{Source: "aiwatch_mlflow://test", Deliver: func(envelope []byte) error {
+		splunk(envelope)
 		var e struct {
 			Time       float64 `json:"time"`
 			Sourcetype string  `json:"sourcetype"`

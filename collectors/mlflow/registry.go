@@ -399,8 +399,7 @@ func (p *poll) missingModel(m *model, arrived []model) error {
 		}
 		h.Hidden = true
 		h.Changes++
-		s := subject{kind: "input", id: "aiwatch:mlflow/" + p.c.cfg.Name, name: "aiwatch_mlflow://" + p.c.cfg.Name}
-		ev := p.event("registry.hidden", s)
+		ev := p.event("registry.hidden", subject{kind: event.Input})
 		ev.ModelName = m.Name
 		p.bound(&ev, 0)
 		identify(&ev, p.modelSubject(m), h.Changes)

@@ -168,7 +168,7 @@ func (t *translator) emitDamage(out collectors.Output, d damage) error {
 	ev := &event.Event{}
 	ev.Sourcetype = event.SourcetypeS3
 	ev.Operation = "record.damaged"
-	ev.AssetType, ev.AssetID = "input", "aiwatch:s3/"+t.cfg.Name
+	ev.AssetType = event.Input
 	ev.Raw, ev.RawSHA256, ev.ParseError, ev.RawRef = d.raw, d.sha256, d.why, d.ref
 	if d.at != 0 {
 		ev.Time = event.Millis(d.at)
