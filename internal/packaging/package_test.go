@@ -205,4 +205,9 @@ func TestBillOfMaterials(t *testing.T) {
 	require.Contains(t, parts, "stdlib")
 	require.Contains(t, parts, "go.etcd.io/bbolt")
 	require.NotContains(t, parts, "github.com/stretchr/testify")
+
+	// The app has no program, and says so.
+	text, err = os.ReadFile(strings.TrimSuffix(archives(t)["aiwatch"], ".tar.gz") + ".cdx.json")
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"components": []`)
 }

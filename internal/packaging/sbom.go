@@ -66,7 +66,7 @@ type component struct {
 // billOfMaterials returns the bill of a package in JSON. It has no date, and a
 // serial number made from its content, so that the same package has the same.
 func billOfMaterials(p *Package, parts []*debug.Module) ([]byte, error) {
-	b := bom{Format: "CycloneDX", SpecVersion: "1.6", Version: 1}
+	b := bom{Format: "CycloneDX", SpecVersion: "1.6", Version: 1, Components: []component{}}
 	b.Metadata.Component = component{Type: "application", Ref: p.ID, Name: p.ID, Version: p.Version}
 	for _, m := range parts {
 		purl := "pkg:golang/" + (&url.URL{Path: m.Path}).EscapedPath() + "@" + url.PathEscape(m.Version)
