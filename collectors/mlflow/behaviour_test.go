@@ -487,6 +487,44 @@ func TestFastLane(t *testing.T) {
 	}, whats(append(told, w.poll()...)))
 }
 
+// TestLineageOfTheYoungest: a version whose run is as new as its experiment has
+// its lineage in the fast lane, even where the experiment is younger than our
+// look at experiments.
+func TestLineageOfTheYoungest(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{})
+	w := newWatch(t, mlflow.Config{URL: s.url, Interval: time.Hour, FastInterval: 30 * time.Second, Now: s.clock.now})
+	admin := s.rest(t)
+	admin.user = ""
+	admin.post("registered-models/create", object{"name": "m"})
+	w.poll()
+	hands := restHands{admin, 3, s.clock.now}
+	young := hands.do("create_experiment", object{"name": "young"})
+	register := func(experiment string) {
+		run := hands.do("train", object{"experiment": experiment, "auc": 0.5, "digest": "d", "weights": "w", "tags": object{"mlflow.source.git.commit": "c0ffee"}})
+		hands.do("register", object{"name": "m", "run": run})
+	}
+	register(young)
+	made := false
+	s.fault = func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "model-versions/search") && !made {
+			made = true
+			s.fault = nil
+			register(hands.do("create_experiment", object{"name": "younger"}))
+		}
+		return false
+	}
+	s.clock.skip(30 * time.Second)
+	seen := 0
+	for _, r := range w.poll() {
+		if r.s("operation") == "version.created" {
+			seen++
+			require.Equal(t, "c0ffee", r.s("git_commit"), r.what())
+			require.Equal(t, false, r["source_outside"], r.what())
+		}
+	}
+	require.Equal(t, 2, seen)
+}
+
 // TestWebhook: a signed webhook makes a model be read again at once; whatever
 // else comes changes nothing.
 func TestWebhook(t *testing.T) {

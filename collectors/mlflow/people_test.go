@@ -10,7 +10,6 @@ import (
 
 	"aiwatch/collectors/mlflow"
 	"aiwatch/internal/counterpart"
-	"aiwatch/internal/mlflowsim"
 )
 
 // TestPeople: a data scientist, an insider and an administrator work under their
@@ -30,18 +29,7 @@ func TestPeople(t *testing.T) {
 }
 
 // TestPeopleOnStandIn is the same play on the stand-in.
-func TestPeopleOnStandIn(t *testing.T) {
-	for _, version := range []string{"2.22.5", "3.17.2"} {
-		t.Run(version, func(t *testing.T) {
-			s := newStandIn(t, mlflowsim.Options{Version: version, BasicAuth: true})
-			now := func() time.Time { s.clock.skip(2 * time.Second); return s.clock.now() }
-			cfg := s.config()
-			cfg.AccessLog = s.log
-			major := int(version[0] - '0')
-			runPeople(t, table{major: major, admin: restHands{s.rest(t), major, now}, cfg: cfg, now: now})
-		})
-	}
-}
+func TestPeopleOnStandIn(t *testing.T) { onStandIn(t, runPeople) }
 
 // runPeople: Alice trains and registers. Eve, who runs the server, swaps an
 // alias, edits a metric after the end, re-points a version's source in the

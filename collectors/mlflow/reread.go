@@ -18,6 +18,9 @@ const (
 // fast looks at what is newest: versions, models and runs by their dates, and
 // the models that webhooks named.
 func (p *poll) fast(hinted []string) error {
+	if err := p.newestExperiments(); err != nil {
+		return err
+	}
 	for _, name := range hinted {
 		if err := p.reread(name); err != nil {
 			return err

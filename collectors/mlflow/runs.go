@@ -100,11 +100,6 @@ type sighting struct {
 // readRuns tells which runs began and ended since the last poll, as their
 // clients date it.
 func (p *poll) readRuns() error {
-	if !p.full {
-		if err := p.newestExperiments(); err != nil {
-			return err
-		}
-	}
 	if p.area.Runs == 0 && !p.c.cfg.Backfill && p.c.cfg.Runs != RunsAll {
 		p.area.Runs = p.area.Contact
 	}
@@ -281,7 +276,33 @@ func (p *poll) readRunsOf(versions []version) error {
 			ids = append(ids, id)
 		}
 	}
-	return p.fetchRuns(ids, func(r *run) error { return p.runRegistered(r) }, nil)
+	return p.fetchRuns(ids, p.runRegistered, p.passedRun)
+}
+
+// passedRun asks for a run that no known experiment holds, because that is newer
+// than what we know, before it is said that there is none.
+func (p *poll) passedRun(id string) error {
+	if p.budget <= p.c.cfg.RequestsPerSweep/10 {
+		p.area.Lacking = true
+		return nil
+	}
+	r, err := p.getRun(id)
+	if isGone(err) || isDenied(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the run behind a version: %w", err)
+	}
+	return p.runRegistered(&r)
+}
+
+func (p *poll) getRun(id string) (run, error) {
+	p.budget--
+	var answer struct {
+		Run runJSON `json:"run"`
+	}
+	err := p.c.client.get(p.ctx, p.at(request{path: api + "runs/get", query: query("run_id", id)}), &answer)
+	return answer.Run.observe(), err
 }
 
 // fetchRuns reads runs by their ids, as many as the budget allows. absent is
@@ -388,11 +409,7 @@ func (p *poll) rereadRuns() error {
 	}
 	p.turns("runs behind versions are read again", len(ids), all)
 	return p.fetchRuns(ids, p.runAgain, func(id string) error {
-		p.budget--
-		var answer struct {
-			Run runJSON `json:"run"`
-		}
-		err := p.c.client.get(p.ctx, p.at(request{path: api + "runs/get", query: query("run_id", id)}), &answer)
+		r, err := p.getRun(id)
 		switch {
 		case isGone(err):
 			return p.runGone(id)
@@ -402,7 +419,6 @@ func (p *poll) rereadRuns() error {
 		case err != nil:
 			return fmt.Errorf("read a run again: %w", err)
 		}
-		r := answer.Run.observe()
 		return p.runAgain(&r)
 	})
 }

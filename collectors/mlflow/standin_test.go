@@ -95,7 +95,11 @@ func (s *standIn) config() mlflow.Config {
 
 // TestOperationsOnStandIn runs the table that runs on real servers, which shows
 // that the stand-in behaves as they do.
-func TestOperationsOnStandIn(t *testing.T) {
+func TestOperationsOnStandIn(t *testing.T) { onStandIn(t, runOperations) }
+
+// onStandIn runs a table on the stand-in in both versions.
+func onStandIn(t *testing.T, play func(*testing.T, table)) {
+	t.Helper()
 	for _, version := range []string{"2.22.5", "3.17.2"} {
 		t.Run(version, func(t *testing.T) {
 			s := newStandIn(t, mlflowsim.Options{Version: version, BasicAuth: true})
@@ -103,7 +107,7 @@ func TestOperationsOnStandIn(t *testing.T) {
 			cfg := s.config()
 			cfg.AccessLog = s.log
 			major := int(version[0] - '0')
-			runOperations(t, table{major: major, admin: restHands{s.rest(t), major, now}, cfg: cfg, now: now})
+			play(t, table{major: major, admin: restHands{s.rest(t), major, now}, cfg: cfg, now: now})
 		})
 	}
 }
