@@ -362,6 +362,48 @@ func TestBusyServer(t *testing.T) {
 	require.NotEmpty(t, w.poll())
 }
 
+// TestPassedOver: a paging by offset that passes over an object while others are
+// deleted makes no deletion of it, and a version that is passed over while an
+// alias is set to it is told all the same.
+func TestPassedOver(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{Bulk: mlflowsim.Bulk{Models: 6, Versions: 12, At: 1_700_000_000_000}})
+	cfg := s.config()
+	cfg.Username = ""
+	w := newWatch(t, cfg)
+	w.poll()
+	c := s.rest(t)
+	c.user = ""
+	var without func(element object) bool
+	s.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/search") || without == nil {
+			return false
+		}
+		answer := httptest.NewRecorder()
+		s.ServeHTTP(answer, r)
+		var page map[string]any
+		if err := json.Unmarshal(answer.Body.Bytes(), &page); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return true
+		}
+		for _, list := range []string{"registered_models", "model_versions"} {
+			elements, _ := page[list].([]any)
+			page[list] = slices.DeleteFunc(elements, func(e any) bool { return without(e.(object)) })
+		}
+		_ = json.NewEncoder(w).Encode(page)
+		return true
+	}
+	without = func(e object) bool { return e["name"] == "model-000003" }
+	require.Empty(t, w.poll())
+	without = func(e object) bool { return e["name"] == "model-000003" && e["version"] != nil }
+	c.post("model-versions/create", object{"name": "model-000003", "source": "s3://x/y"})
+	c.post("registered-models/alias", object{"name": "model-000003", "alias": "champion", "version": "3"})
+	want := []string{`alias.set model-000003 3 alias.champion: "2" -> "3"`, "version.created model-000003 3"}
+	require.Equal(t, want, whats(w.poll()))
+	require.Equal(t, "s3://x/y", w.last(want[0]).s("source_uri"))
+	without = nil
+	require.Empty(t, w.poll())
+}
+
 // TestHidden: what is refused is hidden, not deleted, and is told once.
 func TestHidden(t *testing.T) {
 	s := newStandIn(t, mlflowsim.Options{Bulk: mlflowsim.Bulk{Models: 3, Versions: 3, At: 1_700_000_000_000}})
