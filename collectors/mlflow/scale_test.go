@@ -80,6 +80,7 @@ func (o *onDisk) Range(prefix string, visit func(string, []byte) error) error {
 		return nil
 	})
 }
+
 func (o *onDisk) Put(key string, value []byte) {
 	o.staged[key] = append([]byte{}, value...)
 	o.writes++
