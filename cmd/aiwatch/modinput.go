@@ -19,7 +19,6 @@ import (
 
 	"aiwatch/collectors"
 	"aiwatch/forwarder"
-	"aiwatch/forwarder/queue"
 	"aiwatch/internal/conf"
 	"aiwatch/internal/modinput"
 	"aiwatch/internal/splunkd"
@@ -239,15 +238,17 @@ func (m *modular) run(ctx context.Context) error {
 		out = modinput.PipeOut(file)
 		stream = modinput.NewStream(out)
 	}
-	var destination forwarder.Destination = toSplunkd{stream}
-	fallback := "" // splunkd knows the index of the stanza
+	from := parts{
+		config: config, inputs: []*conf.Settings{input}, state: filepath.Join(request.CheckpointDir, stateName(input)), log: m.log,
+		destination: toSplunkd{stream}, inFlight: 1, // one pipe, and splunkd knows the index of the stanza
+	}
 	if input.String("output") == "hec" {
-		if destination, err = m.program.destination(ctx, config, m.log); err != nil {
+		if from.destination, err = m.program.destination(ctx, config, m.log); err != nil {
 			return err
 		}
-		fallback = config.One("hec").String("index")
+		from.index, from.inFlight = config.One("hec").String("index"), 0
 	}
-	r, err := m.put(ctx, input, config, filepath.Join(request.CheckpointDir, stateName(input)), destination, fallback)
+	r, err := m.program.putTogether(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -275,48 +276,6 @@ func (m *modular) run(ctx context.Context) error {
 
 func splunkdGone(err error) bool {
 	return errors.Is(err, modinput.ErrBroken) || errors.Is(err, modinput.ErrPipeClosed) || errors.Is(err, modinput.ErrParentGone)
-}
-
-// put puts queue, forwarder and the one input together.
-func (m *modular) put(ctx context.Context, input *conf.Settings, config *conf.Config, state string, destination forwarder.Destination, fallback string) (*run, error) {
-	b, err := m.program.inputBuilder(config, state, m.log)
-	if err != nil {
-		return nil, err
-	}
-	trace, err := m.program.tracer()
-	if err != nil {
-		return nil, exitWith(exitUsage, err)
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return nil, fmt.Errorf("find out this machine's name: %w", err)
-	}
-	q, err := queue.Open(state, queue.Options{MaxBytes: config.One("queue").Size("max_bytes"), Now: m.program.now, Log: m.log})
-	if err != nil {
-		return nil, stateError(err)
-	}
-	hec := config.One("hec")
-	options := forwarder.Options{
-		Queue: q, Destination: destination, Host: host, Log: m.log, Trace: trace,
-		BatchBytes: int(hec.Size("batch_bytes")), Linger: hec.Duration("linger"), GzipLevel: hec.Int("gzip_level"),
-	}
-	if _, ok := destination.(toSplunkd); ok {
-		options.InFlight = 1 // one pipe
-	}
-	f, err := forwarder.New(options)
-	if err != nil {
-		return nil, errors.Join(exitWith(exitUsage, err), q.Close())
-	}
-	r := &run{program: m.program, log: m.log, queue: q, forwarder: f}
-	in, err := r.input(ctx, b, input, fallback)
-	if err != nil {
-		return nil, errors.Join(err, r.close())
-	}
-	r.runner = &collectors.Runner{
-		Inputs: []collectors.Input{in}, Clock: collectors.SystemClock{}, Log: m.log, Host: host, Version: version,
-		Collector: q.Collector(), Heartbeat: config.One("health").Duration("interval"), Delivery: r.delivery,
-	}
-	return r, nil
 }
 
 // deliver polls and delivers until ctx is done or, with once, for one pass, and

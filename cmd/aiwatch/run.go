@@ -83,11 +83,35 @@ func (p *program) newRun(ctx context.Context, config *conf.Config, inputs []*con
 	if config.One("archive").Present() {
 		return nil, exitWith(exitUsage, errors.New("this version writes no archive; remove [archive] from aiwatch.conf"))
 	}
-	b, err := p.inputBuilder(config, state, log)
+	destination, err := p.destination(ctx, config, log)
 	if err != nil {
 		return nil, err
 	}
-	destination, err := p.destination(ctx, config, log)
+	r, err := p.putTogether(ctx, parts{
+		config: config, inputs: inputs, state: state, log: log,
+		destination: destination, index: config.One("hec").String("index"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.listen = config.One("health").String("listen")
+	return r, nil
+}
+
+// parts are what a run is made of.
+type parts struct {
+	config      *conf.Config
+	inputs      []*conf.Settings
+	state       string // the folder
+	log         *slog.Logger
+	destination forwarder.Destination
+	index       string // of the events of inputs that name none
+	inFlight    int    // 0 is the forwarder's own
+}
+
+// putTogether opens the state and puts queue, forwarder and inputs together.
+func (p *program) putTogether(ctx context.Context, from parts) (*run, error) {
+	b, err := p.inputBuilder(from.config, from.state, from.log)
 	if err != nil {
 		return nil, err
 	}
@@ -99,29 +123,26 @@ func (p *program) newRun(ctx context.Context, config *conf.Config, inputs []*con
 	if err != nil {
 		return nil, fmt.Errorf("find out this machine's name: %w", err)
 	}
-
-	q, err := queue.Open(state, queue.Options{MaxBytes: config.One("queue").Size("max_bytes"), Now: p.now, Log: log})
+	q, err := queue.Open(from.state, queue.Options{MaxBytes: from.config.One("queue").Size("max_bytes"), Now: p.now, Log: from.log})
 	if err != nil {
 		return nil, stateError(err)
 	}
-	hec := config.One("hec")
-	r := &run{program: p, log: log, queue: q, runner: &collectors.Runner{}}
-	f, err := forwarder.New(forwarder.Options{
+	hec := from.config.One("hec")
+	r := &run{program: p, log: from.log, queue: q, runner: &collectors.Runner{}}
+	r.forwarder, err = forwarder.New(forwarder.Options{
 		Collecting: func() any { return r.runner.Statuses() },
-		Queue:      q, Destination: destination, Host: host, Log: log, Trace: trace,
+		Queue:      q, Destination: from.destination, Host: host, Log: from.log, Trace: trace, InFlight: from.inFlight,
 		BatchBytes: int(hec.Size("batch_bytes")), Linger: hec.Duration("linger"), GzipLevel: hec.Int("gzip_level"),
 	})
 	if err != nil {
 		return nil, errors.Join(exitWith(exitUsage, err), q.Close())
 	}
-	health := config.One("health")
-	r.forwarder, r.listen = f, health.String("listen")
 	r.runner = &collectors.Runner{
-		Clock: collectors.SystemClock{}, Log: log, Host: host, Version: version, Collector: q.Collector(),
-		Heartbeat: health.Duration("interval"), Delivery: r.delivery,
+		Clock: collectors.SystemClock{}, Log: from.log, Host: host, Version: version, Collector: q.Collector(),
+		Heartbeat: from.config.One("health").Duration("interval"), Delivery: r.delivery,
 	}
-	for _, s := range inputs {
-		in, err := r.input(ctx, b, s, hec.String("index"))
+	for _, s := range from.inputs {
+		in, err := r.input(ctx, b, s, from.index)
 		if err != nil {
 			return nil, errors.Join(err, r.close())
 		}
