@@ -19,6 +19,7 @@ type forgeTable struct {
 	// Keys of what a line tells; the first that is there counts.
 	time, action, sub, actor, repo, owner, src, agent, id []string
 	ref, before, after                                    []string
+	updates                                               []string // lists of objects that have these
 	member, permission, oldPermission                     []string
 	// rules turn the forge's words into operations; the first that matches
 	// counts. A word is the action, and the sub action behind a space.
@@ -47,6 +48,18 @@ var forgeTables = []forgeTable{
 		ref:    []string{"ref"},
 		before: []string{"before"}, after: []string{"after"},
 		rules: []forgeRule{{words(`.*`), "repo.pushed", ""}},
+	},
+	{
+		// https://huggingface.co/docs/hub/webhooks, kept as lines. They name nobody.
+		name:   "huggingface webhook",
+		marks:  [][]string{{"event"}, {"repo"}, {"webhook"}},
+		action: []string{"event.scope"}, sub: []string{"event.action"}, repo: []string{"repo.name"},
+		updates: []string{"updatedRefs"}, ref: []string{"ref"}, before: []string{"oldSha"}, after: []string{"newSha"},
+		rules: []forgeRule{
+			{words(`repo\.content .*`), "repo.pushed", ""},
+			{words(`repo create`), "repo.created", ""},
+			{words(`repo delete`), "repo.deleted", ""},
+		},
 	},
 	{
 		// https://docs.github.com/organizations (audit log events), also as streamed.
@@ -207,10 +220,7 @@ func (c *Collector) auditLine(out collectors.Output, l *logLine) error {
 		if !at.IsZero() {
 			p.At = at.UnixMilli()
 		}
-		u := update{Ref: o.text(t.ref...), Old: o.text(t.before...), New: o.text(t.after...)}
-		if u.Ref != "" {
-			p.Updates = []update{u}
-		}
+		p.Updates = t.updatesOf(o)
 		return c.tellPush(out, l, repo, at, p, id)
 	}
 	_, repoID, name := c.findRepo(repo)
@@ -247,6 +257,25 @@ func (c *Collector) auditLine(out collectors.Output, l *logLine) error {
 		ev.GranteePermission = ev.NewValue
 	}
 	return out.Emit(ev)
+}
+
+// updatesOf returns the references that a line says were moved.
+func (t *forgeTable) updatesOf(o jsonObject) (list []update) {
+	lines := []jsonObject{o}
+	for _, key := range t.updates {
+		items, _ := o.value(key).([]any)
+		for _, item := range items {
+			if m, ok := item.(map[string]any); ok {
+				lines = append(lines, m)
+			}
+		}
+	}
+	for _, line := range lines {
+		if ref := line.text(t.ref...); ref != "" {
+			list = append(list, update{Ref: ref, Old: line.text(t.before...), New: line.text(t.after...)})
+		}
+	}
+	return list
 }
 
 // protectionName names the rule that was switched.

@@ -148,6 +148,18 @@ func TestForgeAuditLogs(t *testing.T) {
 			"Hugging Face", `{"type":"repo.delete","author":{"user":"alice"},"createdAt":"2026-03-02T09:01:05Z","repo":{"name":"acme/vision"},"clientIp":"192.0.2.0"}`,
 			row{"operation": "repo.deleted", "user": "alice", "src": "192.0.2.0"},
 		},
+		{
+			"Hugging Face webhook of a push", `{"event":{"action":"update","scope":"repo.content"},"repo":{"type":"model","name":"acme/vision","private":true,"headSha":"2222222222222222222222222222222222222222"},"updatedRefs":[{"ref":"refs/heads/main","oldSha":"1111111111111111111111111111111111111111","newSha":"2222222222222222222222222222222222222222"}],"webhook":{"id":"1","version":3}}`,
+			row{"operation": "repo.pushed", "user": nil, "user_confidence": "unknown", "git_ref": "refs/heads/main", "git_commit": "2222222222222222222222222222222222222222", "old_value": "1111111111111111111111111111111111111111"},
+		},
+		{
+			"Hugging Face webhook of a new tag", `{"event":{"action":"update","scope":"repo.content"},"repo":{"name":"acme/vision"},"updatedRefs":[{"ref":"refs/tags/v1","oldSha":null,"newSha":"2222222222222222222222222222222222222222"}],"webhook":{"id":"1","version":3}}`,
+			row{"operation": "repo.pushed", "git_ref": "refs/tags/v1", "old_value": nil, "protected": true},
+		},
+		{
+			"Hugging Face webhook of a repository", `{"event":{"action":"delete","scope":"repo"},"repo":{"name":"acme/vision"},"webhook":{"id":"1","version":3}}`,
+			row{"operation": "repo.deleted", "asset_id": "git:local/acme/vision"},
+		},
 		{"no forge", `{"hello":1}`, row{"operation": "record.damaged"}},
 		{"no JSON", `hello`, row{"operation": "record.damaged"}},
 	} {
