@@ -29,7 +29,7 @@ var settings = map[string][]string{
 	"eventtypes.conf":       {"search", "description", "priority", "color"},
 	"inputs.conf":           {"start_by_shell", "interval", "sourcetype"},
 	"macros.conf":           {"definition", "args", "iseval", "validation", "errormsg"},
-	"props.conf":            {"KV_MODE", "SHOULD_LINEMERGE", "LINE_BREAKER", "TRUNCATE", "DATETIME_CONFIG", "ANNOTATE_PUNCT", "FIELDALIAS-*", "EVAL-*"},
+	"props.conf":            {"KV_MODE", "SHOULD_LINEMERGE", "LINE_BREAKER", "TRUNCATE", "DATETIME_CONFIG", "ANNOTATE_PUNCT", "FIELDALIAS-*", "EVAL-*", "LOOKUP-*"},
 	"savedsearches.conf":    {"search", "description", "disabled", "is_visible", "enableSched", "cron_schedule", "realtime_schedule", "schedule_window", "schedule_priority", "allow_skew", "dispatch.earliest_time", "dispatch.latest_time", "dispatch.ttl", "counttype", "relation", "quantity", "alert.digest_mode", "alert.track", "alert.severity", "alert.expires", "alert.suppress", "alert.suppress.fields", "alert.suppress.period", "action.summary_index", "action.summary_index.*", "action.correlationsearch.*", "action.risk", "action.risk.param.*", "action.notable", "action.notable.param.*"},
 	"server.conf":           {"conf_replication_include.aiwatch"},
 	"tags.conf":             {"*"},
