@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -74,13 +75,17 @@ func (p *program) runSearch(c *cli.Context) error {
 	if _, err := engine.Parse(search, now); err != nil {
 		return refused(err)
 	}
-	if p.getenv("GOMEMLIMIT") == "" {
+	ownLimit := p.getenv("GOMEMLIMIT") == ""
+	if ownLimit {
 		debug.SetMemoryLimit(spl.MemoryGoal)
 	}
 	for _, path := range c.StringSlice("events") {
 		if err := p.loadEvents(engine.Store, path); err != nil {
 			return fmt.Errorf("read events of %s: %w", path, err)
 		}
+	}
+	if ownLimit {
+		makeRoom()
 	}
 	before := map[string]*spl.Table{}
 	for _, name := range engine.Lookups.Names() {
@@ -115,6 +120,18 @@ func (p *program) runSearch(c *cli.Context) error {
 		}
 	}
 	return out.Flush()
+}
+
+// makeRoom raises the memory limit where the events alone fill half of it: the
+// collector would run without end to hold a goal that is meant for fewer.
+func makeRoom() {
+	var m runtime.MemStats
+	if runtime.ReadMemStats(&m); m.HeapAlloc < spl.MemoryGoal/2 {
+		return
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	debug.SetMemoryLimit(max(spl.MemoryGoal, 2*int64(m.HeapAlloc)))
 }
 
 // refused gives a search that is at fault the exit code of wrong usage.

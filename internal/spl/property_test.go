@@ -435,3 +435,72 @@ func TestLookupIndexIsKept(t *testing.T) {
 	require.Equal(t, "blue", team())
 	require.Equal(t, "blue", team())
 }
+
+// TestExtremesAgainstPlainGo: min and max of a mix, where every number comes
+// before every text.
+func TestExtremesAgainstPlainGo(t *testing.T) {
+	for seed := range uint64(20 * rounds(t)) {
+		rnd := rand.New(rand.NewPCG(seed, 11))
+		var lines, texts []string
+		var numbers []float64
+		for i := range 1 + rnd.IntN(6) {
+			v := strconv.Itoa(rnd.IntN(200)-100) + []string{"", ".5"}[rnd.IntN(2)]
+			if rnd.IntN(2) == 0 {
+				v = string(rune('A'+rnd.IntN(26))) + v
+				texts = append(texts, v)
+			} else {
+				f, err := strconv.ParseFloat(v, 64)
+				require.NoError(t, err)
+				numbers = append(numbers, f)
+			}
+			lines = append(lines, fmt.Sprintf(`{"_time":%d,"v":"%s"}`, i, v))
+		}
+		e := &Engine{Store: storeOf(t, lines...)}
+		res, err := e.Run(context.Background(), "* | stats min(v) as lo max(v) as hi", Params{Now: testNow})
+		require.NoError(t, err)
+		lo, hi := res.Get(res.Rows[0], "lo"), res.Get(res.Rows[0], "hi")
+		if len(numbers) > 0 {
+			f, _ := lo.Float()
+			require.Equal(t, slices.Min(numbers), f, lines)
+		} else {
+			require.Equal(t, slices.Min(texts), lo.String(), lines)
+		}
+		if len(texts) > 0 {
+			require.Equal(t, slices.Max(texts), hi.String(), lines)
+		} else {
+			f, _ := hi.Float()
+			require.Equal(t, slices.Max(numbers), f, lines)
+		}
+	}
+}
+
+// TestTopAgainstPlainGo: the most common values, of equally common ones the
+// lexicographically last, with their share.
+func TestTopAgainstPlainGo(t *testing.T) {
+	for seed := range uint64(5 * rounds(t)) {
+		rnd := rand.New(rand.NewPCG(seed, 12))
+		counts := map[string]int{}
+		var lines []string
+		total := 1 + rnd.IntN(40)
+		for i := range total {
+			v := string(rune('a' + rnd.IntN(8)))
+			counts[v]++
+			lines = append(lines, fmt.Sprintf(`{"_time":%d,"v":"%s"}`, i, v))
+		}
+		limit := 1 + rnd.IntN(5)
+		want := sortedKeys(counts)
+		slices.Reverse(want)
+		sort.SliceStable(want, func(i, j int) bool { return counts[want[i]] > counts[want[j]] })
+		want = want[:min(limit, len(want))]
+		e := &Engine{Store: storeOf(t, lines...)}
+		res, err := e.Run(context.Background(), fmt.Sprintf("* | top limit=%d v", limit), Params{Now: testNow})
+		require.NoError(t, err)
+		require.Len(t, res.Rows, len(want))
+		for i, r := range res.Rows {
+			require.Equal(t, want[i], res.Get(r, "v").String())
+			require.Equal(t, strconv.Itoa(counts[want[i]]), res.Get(r, "count").String())
+			share, _ := res.Get(r, "percent").Float()
+			require.InDelta(t, 100*float64(counts[want[i]])/float64(total), share, 1e-6)
+		}
+	}
+}
