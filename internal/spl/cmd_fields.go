@@ -312,6 +312,9 @@ func parseRename(p *parser, at place) (command, error) {
 		if slices.ContainsFunc(c.pairs, func(pair [2]string) bool { return pair[0] == from }) {
 			return nil, p.refuse(fromAt, "rename: %q can't have two new names", from)
 		}
+		if slices.ContainsFunc(c.pairs, func(pair [2]string) bool { return pair[1] == from }) {
+			return nil, p.refuse(fromAt, "rename: %q is a new name already, and what renaming it again means is not documented: use a second rename", from)
+		}
 		c.pairs = append(c.pairs, [2]string{from, to})
 	}
 	if len(c.pairs) == 0 {

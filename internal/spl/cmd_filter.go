@@ -45,6 +45,9 @@ func (c *searchCommand) check(x *execution) error {
 		if s, ok := n.(*searchSub); ok && err == nil {
 			err = x.check(s.sub.commands)
 		}
+		if f, ok := n.(*searchField); ok && f.from != nil && err == nil {
+			err = x.check(f.from.commands)
+		}
 	})
 	if err == nil {
 		err = x.evenBranches(c.expr)

@@ -321,6 +321,22 @@ func (c *compiler) searchTest(e searchExpr) (func(Row) bool, error) {
 		t, err := c.searchTest(n.arg)
 		return func(r Row) bool { return !t(r) }, err
 	case *searchField:
+		if n.from != nil {
+			if c.env.bracket == nil {
+				return func(Row) bool { return false }, nil // checked when it runs
+			}
+			s, err := c.env.bracket(n.from)
+			if err != nil {
+				return nil, err
+			}
+			p := n.parser.within(s, 0)
+			p.fixed = n.from.pos
+			plain, err := p.returnedValue(n)
+			if err != nil {
+				return nil, err
+			}
+			return c.searchTest(plain)
+		}
 		slot, test := c.sc.slot(n.name), n.matcher()
 		return func(r Row) bool { return test(r.get(slot)) }, nil
 	case *searchText:

@@ -92,6 +92,9 @@ func hasSub(e searchExpr) (found bool) {
 		if _, ok := n.(*searchSub); ok {
 			found = true
 		}
+		if f, ok := n.(*searchField); ok && f.from != nil {
+			found = true
+		}
 	})
 	return found
 }
@@ -150,6 +153,17 @@ func (x *execution) resolve(e searchExpr) (searchExpr, bool, error) {
 			if !strings.HasPrefix(n.name, "_index") {
 				own = true
 			}
+		case *searchField:
+			if n.from == nil {
+				return e, nil
+			}
+			s, err := x.filterText(n.from)
+			if err != nil {
+				return nil, err
+			}
+			p := n.parser.within(s, 0)
+			p.fixed = n.from.pos
+			return p.returnedValue(n)
 		case *searchSub:
 			s, err := x.filterText(n.sub)
 			if err != nil {
@@ -170,6 +184,24 @@ func (x *execution) resolve(e searchExpr) (searchExpr, bool, error) {
 	}
 	out, err := walk(e)
 	return out, own, err
+}
+
+// returnedValue reads what a subsearch put into the place of a value.
+func (p *parser) returnedValue(f *searchField) (searchExpr, error) {
+	var value string
+	var err error
+	if p.space(); p.peek() == '"' {
+		value, err = p.searchPhrase()
+	} else {
+		value = p.bare(`|][()"`)
+	}
+	if p.space(); err != nil || value == "" || !p.eof() {
+		return nil, p.refuse(0, "the subsearch returns %q, which is not the one value that %s%s needs: let it return $field", p.text, f.name, f.op)
+	}
+	if strings.Contains(value, "*") && f.op != "=" && f.op != "!=" {
+		return nil, p.refuse(0, "a wildcard can't be ordered: %s takes a plain value", f.op)
+	}
+	return &searchField{pos: f.pos, name: f.name, op: f.op, values: []string{value}}, nil
 }
 
 // bounds is what a search expression says of a time; open sides are infinite.

@@ -430,7 +430,7 @@ func TestLookupIndexIsKept(t *testing.T) {
 	require.Equal(t, "none", team())
 	e.Transforms["who"]["case_sensitive_match"] = "false"
 	require.Equal(t, "red", team())
-	_, err := e.Run(context.Background(), `| makeresults | eval u="A", team="blue" | table u team | outputlookup who`, Params{Now: testNow})
+	_, err := e.Run(context.Background(), `| makeresults | eval u=split("z,A",","), team="blue" | mvexpand u | eval team=if(u="z","green",team) | table u team | outputlookup who`, Params{Now: testNow})
 	require.NoError(t, err)
 	require.Equal(t, "blue", team())
 	require.Equal(t, "blue", team())

@@ -213,6 +213,9 @@ func (u *survey) search(r *reach, e searchExpr) {
 		if s, ok := n.(*searchSub); ok {
 			u.subsearch(r, s.sub)
 		}
+		if f, ok := n.(*searchField); ok && f.from != nil {
+			u.pipeline(f.from.commands, nil)
+		}
 	})
 }
 

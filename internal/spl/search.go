@@ -22,6 +22,9 @@ type (
 		name   string
 		op     string
 		values []string
+		// from is a subsearch that returns the one value, in its stead.
+		from   *subsearch
+		parser *parser
 	}
 	// searchText is a word or a quoted phrase that the raw event must hold.
 	searchText struct {
@@ -294,7 +297,14 @@ func (p *parser) searchComparison(at int, name, op string) (searchExpr, error) {
 		}
 		value = s
 	case c == '[':
-		return nil, p.refuse(valueAt, "a subsearch as a value is not known in search: let it return %s=...", name)
+		sub, err := p.subsearch()
+		if err != nil {
+			return nil, err
+		}
+		if strings.Contains(name, "earliest") || strings.Contains(name, "latest") {
+			return nil, p.refuse(valueAt, "a subsearch is not known as the time of %s: let it return %s=...", name, name)
+		}
+		return &searchField{pos: p.offset(at), name: name, op: op, from: sub, parser: p}, nil
 	default:
 		if value = p.bare(`|][()"`); value == "" {
 			return nil, p.refuse(valueAt, "a value is missing after %s%s", name+op, p.found())
