@@ -151,7 +151,7 @@ func runPeople(t *testing.T, on table) {
 	require.Equal(t, want, whats(w.poll()))
 
 	// An account that may not list permissions says what it can't see.
-	cfg.Username, cfg.Password, cfg.AccessLog = "alice", secret, ""
+	cfg.Username, cfg.Password, cfg.AccessLog, cfg.Artifacts = "alice", secret, "", mlflow.ArtifactsNone
 	seeing := newWatch(t, cfg)
 	seeing.poll()
 	require.Contains(t, strings.Join(seeing.collector.Report().Coverage, "\n"), "permissions: ")
