@@ -270,9 +270,14 @@ func (a *actors) principal(name string) (id, user, userType, confidence string) 
 	return name, user, userType, confidence
 }
 
-// waitingFor is where a change stands among those of one flush.
-func actKey(change, event int, verb string) string {
-	if slices.Contains(several, verb) {
+// actKey names the act that a change was made by, should a call of that verb
+// have made it: what one call changes at once is one act.
+func actKey(change, event int, t *told, verb string) string {
+	switch {
+	case verb == "POST model-versions/transition-stage" && t.event.TimeBasis == exact:
+		// It archives the versions that held the stage as well, at the same moment.
+		return fmt.Sprint("stage ", t.event.Time.UnixMilli(), " ", t.event.ModelName)
+	case slices.Contains(several, verb):
 		return fmt.Sprint(change)
 	}
 	return fmt.Sprint(change, ".", event)
@@ -355,7 +360,7 @@ func (a *actors) resolve(waiting []change) {
 					bundles[c] = b
 				}
 				b = b.whole()
-				b.explains[actKey(i, j, c.Verb)] = true
+				b.explains[actKey(i, j, t, c.Verb)] = true
 				if all != nil && all != b {
 					maps.Copy(b.calls, all.calls)
 					maps.Copy(b.explains, all.explains)

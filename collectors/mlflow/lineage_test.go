@@ -2,6 +2,7 @@ package mlflow_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -91,4 +92,43 @@ func TestDatasetOfAnotherContext(t *testing.T) {
 	log("x", "training", "s3://lake/customers")
 	log("x", "evaluation", "s3://lake/customers")
 	require.Equal(t, []string{"training t1 x", "evaluation e1 x"}, changes())
+}
+
+// TestStageThatArchives: one call that archives what held the stage before is
+// one act of one person; two stages set by two people in the same second are
+// nobody's.
+func TestStageThatArchives(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{Version: "2.22.5", BasicAuth: true})
+	admin := s.rest(t)
+	admin.post("registered-models/create", object{"name": "fraud"})
+	for range 3 {
+		admin.post("model-versions/create", object{"name": "fraud", "source": "s3://x"})
+	}
+	for _, name := range []string{"mallory", "erin"} {
+		admin.post("users/create", object{"username": name, "password": "a-long-password"})
+	}
+	stage := func(who, version, archive string) {
+		admin.as(who, "x").post("model-versions/transition-stage", object{"name": "fraud", "version": version, "stage": "Production", "archive_existing_versions": archive})
+	}
+	stage("admin", "2", "false")
+	cfg := s.config()
+	cfg.AccessLog, cfg.Trusted = s.log, true
+	w := newWatch(t, cfg)
+	w.poll()
+	who := func() map[string]string {
+		users := map[string]string{}
+		for _, r := range w.poll() {
+			if r.s("operation") == "version.stage_changed" {
+				users[r.s("asset_version")+" "+r.s("new_value")] = r.s("user")
+			}
+		}
+		return users
+	}
+	s.clock.skip(time.Minute)
+	stage("mallory", "1", "true")
+	require.Equal(t, map[string]string{"1 Production": "mallory", "2 Archived": "mallory"}, who())
+	s.clock.skip(time.Minute)
+	stage("mallory", "2", "false")
+	stage("erin", "3", "false")
+	require.Equal(t, map[string]string{"2 Production": "", "3 Production": ""}, who())
 }

@@ -304,7 +304,7 @@ func (s *Server) stageVersion(c *call) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	stage := c.str("stage")
+	stage, now := c.str("stage"), s.now()
 	if !slices.Contains([]string{"None", "Staging", "Production", "Archived"}, stage) {
 		return nil, invalid("Invalid Model Version stage: %s.", stage)
 	}
@@ -312,11 +312,11 @@ func (s *Server) stageVersion(c *call) (object, error) {
 	if c.str("archive_existing_versions") == "true" {
 		for _, other := range v.model.versions {
 			if other != v && other.stage == stage {
-				other.stage, other.updated = "Archived", s.now()
+				other.stage, other.updated = "Archived", now
 			}
 		}
 	}
-	v.stage, v.updated, v.model.updated = stage, s.now(), s.now()
+	v.stage, v.updated, v.model.updated = stage, now, now
 	return object{"model_version": v.json()}, nil
 }
 
