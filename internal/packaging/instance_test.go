@@ -337,10 +337,10 @@ func onePass(t *testing.T, i *splunkdsim.Instance, scheme, sourcetype string, pa
 	return operations
 }
 
-// TestGitInputOfTheArchive: with git on its PATH and no home, the input mirrors
-// a repository and tells what came.
-func TestGitInputOfTheArchive(t *testing.T) {
-	i, _ := install(t)
+// repository makes a bare repository of the inputs' user. It returns the settings
+// of an input that reads it, and what pushes a commit with a new file.
+func repository(t *testing.T, i *splunkdsim.Instance) (params map[string]string, commit func(file string)) {
+	t.Helper()
 	work, bare := t.TempDir(), filepath.Join(i.Home, "repositories", "vision.git")
 	// The repository belongs to the inputs' user.
 	config := filepath.Join(t.TempDir(), "gitconfig")
@@ -354,17 +354,40 @@ func TestGitInputOfTheArchive(t *testing.T) {
 		out, err := c.CombinedOutput()
 		require.NoError(t, err, string(out))
 	}
-	commit := func(name string) {
+	git("init", "--bare", "--initial-branch=main", bare)
+	git("init", "--initial-branch=main")
+	return map[string]string{"url": bare, "instance": "forge", "root": filepath.Dir(bare)}, func(name string) {
 		t.Helper()
 		require.NoError(t, os.WriteFile(filepath.Join(work, name), []byte(name), 0o600))
 		git("add", name)
 		git("commit", "--message", name)
 		git("push", bare, "main")
 	}
-	git("init", "--bare", "--initial-branch=main", bare)
-	git("init", "--initial-branch=main")
+}
+
+// registry starts a stand-in for a tracking server. It returns the settings of
+// an input that reads it with the password that splunkd keeps, and what makes a
+// model.
+func registry(t *testing.T, rest *splunkdsim.REST) (params map[string]string, create func(model string)) {
+	t.Helper()
+	rest.Put("aiwatch", "mlflow-prod", "its-password")
+	server := httptest.NewServer(mlflowsim.New(mlflowsim.Options{}))
+	t.Cleanup(server.Close)
+	return map[string]string{"url": server.URL, "username": "admin", "password_credential": "mlflow-prod"}, func(name string) {
+		t.Helper()
+		response, err := http.Post(server.URL+"/api/2.0/mlflow/registered-models/create", "application/json", strings.NewReader(`{"name":"`+name+`"}`))
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, http.StatusOK, response.StatusCode)
+	}
+}
+
+// TestGitInputOfTheArchive: with git on its PATH and no home, the input mirrors
+// a repository and tells what came.
+func TestGitInputOfTheArchive(t *testing.T) {
+	i, _ := install(t)
+	params, commit := repository(t, i)
 	commit("model.safetensors")
-	params := map[string]string{"url": bare, "instance": "forge", "root": filepath.Dir(bare)}
 	require.Empty(t, i.Validate("aiwatch_git", "prod", params))
 	require.Contains(t, onePass(t, i, "aiwatch_git", event.SourcetypeGit, params), "inventory")
 	commit("other.safetensors")
@@ -378,30 +401,83 @@ func TestGitInputOfTheArchive(t *testing.T) {
 // password that splunkd keeps.
 func TestMLflowInputOfTheArchive(t *testing.T) {
 	i, rest := install(t)
-	rest.Put("aiwatch", "mlflow-prod", "its-password")
-	server := httptest.NewServer(mlflowsim.New(mlflowsim.Options{}))
-	t.Cleanup(server.Close)
-	create := func(name string) {
-		t.Helper()
-		response, err := http.Post(server.URL+"/api/2.0/mlflow/registered-models/create", "application/json", strings.NewReader(`{"name":"`+name+`"}`))
-		require.NoError(t, err)
-		require.NoError(t, response.Body.Close())
-		require.Equal(t, http.StatusOK, response.StatusCode)
-	}
+	params, create := registry(t, rest)
 	create("fraud")
-	params := map[string]string{"url": server.URL, "username": "admin", "password_credential": "mlflow-prod"}
 	require.Empty(t, i.Validate("aiwatch_mlflow", "prod", params))
 	require.Contains(t, onePass(t, i, "aiwatch_mlflow", event.SourcetypeMLflow, params), "inventory")
 	create("churn")
 	require.Contains(t, onePass(t, i, "aiwatch_mlflow", event.SourcetypeMLflow, params), "model.created")
 }
 
+// TestGitAndMLflowKilledAnywhere: killed at random moments, these inputs too tell
+// each change, and what they tell twice has the same id.
+func TestGitAndMLflowKilledAnywhere(t *testing.T) {
+	i, rest := install(t)
+	ofGit, commit := repository(t, i)
+	ofMLflow, create := registry(t, rest)
+	commit("first.safetensors")
+	create("first")
+	inputs := []struct {
+		scheme, sourcetype, operation string
+		params                        map[string]string
+		change                        func(name string)
+	}{
+		{"aiwatch_git", event.SourcetypeGit, "file.added", ofGit, func(name string) { commit(name + ".safetensors") }},
+		{"aiwatch_mlflow", event.SourcetypeMLflow, "model.created", ofMLflow, create},
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	n := rounds(t)
+	for _, input := range inputs {
+		onePass(t, i, input.scheme, input.sourcetype, input.params)
+		params := maps.Clone(input.params)
+		params["interval"] = "0 * * * *"
+		var all []splunkdsim.Event
+		for round := range n {
+			input.change(fmt.Sprint("change-", round))
+			in := i.Start(input.scheme, "prod", params)
+			switch random.IntN(3) {
+			case 0: // at its start
+			case 1:
+				in.WaitFor(1, func(splunkdsim.Event) bool { return true })
+			case 2:
+				in.Wait()
+			}
+			in.Kill()
+			all = append(all, in.Events()...)
+		}
+		last := i.Start(input.scheme, "prod", params)
+		whole, code := last.Wait()
+		require.True(t, whole)
+		require.Zero(t, code, last.Log())
+		all = append(all, last.Events()...)
+		told := map[string]string{} // event_id by what was changed
+		for _, e := range all {
+			var data struct {
+				Operation string `json:"operation"`
+				AssetID   string `json:"asset_id"`
+				EventID   string `json:"event_id"`
+			}
+			require.NoError(t, json.Unmarshal([]byte(e.Data), &data))
+			if data.Operation != input.operation {
+				continue
+			}
+			if before := told[data.AssetID]; before != "" {
+				require.Equal(t, before, data.EventID)
+			}
+			told[data.AssetID] = data.EventID
+		}
+		require.Len(t, told, n, "%s tells each change", input.scheme)
+	}
+}
+
 // TestRealSourcesOfTheArchive: the inputs of the archive on real servers: a log
 // bucket of an S3 server and a tracking server with logins, whose secrets
 // splunkd keeps. (The Git input above reads a real repository by the real git.)
 func TestRealSourcesOfTheArchive(t *testing.T) {
-	i, rest := install(t)
 	t.Run("S3", func(t *testing.T) {
+		i, rest := install(t)
 		server := counterpart.Versitygw(t, counterpart.VersitygwOptions{})
 		client := s3.New(s3.Options{
 			BaseEndpoint: &server.URL, Region: server.Region, UsePathStyle: true,
@@ -411,7 +487,8 @@ func TestRealSourcesOfTheArchive(t *testing.T) {
 		require.NoError(t, err)
 		put := func(n int) {
 			t.Helper()
-			name := fmt.Sprintf("%s-%016X", time.Date(2026, 11, 6, 1, 0, n, 0, time.UTC).Format("2006-01-02-15-04-05"), n)
+			// Named as S3 names them when they come; an older name is looked for once a day.
+			name := fmt.Sprintf("%s-%016X", time.Now().UTC().Format("2006-01-02-15-04-05"), n)
 			_, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("logs"), Key: &name, Body: strings.NewReader(record(n))})
 			require.NoError(t, err)
 		}
@@ -444,6 +521,7 @@ func TestRealSourcesOfTheArchive(t *testing.T) {
 		}
 	})
 	t.Run("MLflow", func(t *testing.T) {
+		i, rest := install(t)
 		server := counterpart.MLflow3(t, counterpart.MLflowOptions{BasicAuth: true})
 		create := func(name string) {
 			t.Helper()
