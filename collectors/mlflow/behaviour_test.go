@@ -779,6 +779,21 @@ func TestStateFollowsWhatExists(t *testing.T) {
 	w.poll()
 	require.Equal(t, map[string]int{"models": 2, "versions": 2, "runs": 2, "owners": 2, "artifacts": 2, "marks": 0}, kept())
 	require.Empty(t, w.poll())
+	// The same where all has to be looked at, because nothing was marked.
+	forgetMarks := func() {
+		state, _ := w.out.Snapshot()
+		area := strings.Replace(string(state["area/"]), `"owned":true`, `"owned":false`, 1)
+		require.Contains(t, area, `"owned":false`)
+		w.out.Put("area/", []byte(area))
+	}
+	forgetMarks()
+	c.post("registered-models/create", object{"name": "short"})
+	c.post("model-versions/create", object{"name": "short", "source": "mlflow-artifacts:/0/" + runs[2] + "/artifacts/model", "run_id": runs[2]})
+	w.poll()
+	forgetMarks()
+	c.call("DELETE", "registered-models/delete", object{"name": "short"})
+	w.poll()
+	require.Equal(t, map[string]int{"models": 2, "versions": 2, "runs": 2, "owners": 2, "artifacts": 2, "marks": 0}, kept())
 	c.post("runs/log-metric", object{"run_id": runs[0], "key": "auc", "value": 0.1, "timestamp": 1, "step": 1})
 	rows := w.poll()
 	require.Len(t, rows, 1)

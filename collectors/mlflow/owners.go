@@ -152,6 +152,21 @@ func (p *poll) findAllOwners() error {
 			return err
 		}
 	}
+	// Who left while nothing was marked.
+	var left []string
+	p.each(within("o", p.ws), func(_ string, value []byte) {
+		var o owner
+		if json.Unmarshal(value, &o) == nil && slices.ContainsFunc(o.Versions, func(name string) bool {
+			return p.get(p.versionKey(splitVersion(name))) == nil
+		}) {
+			left = append(left, o.ID)
+		}
+	})
+	for _, id := range left {
+		if err := p.prune(id); err != nil {
+			return err
+		}
+	}
 	return p.err
 }
 
@@ -225,41 +240,45 @@ func (p *poll) aliased(version string) bool {
 	return false
 }
 
-// leave forgets a version that is gone, and what is remembered of a run or
-// logged model and its artifacts when it was the last that stood on it.
+// leave forgets a version that is gone.
 func (p *poll) leave(v *version) error {
 	ids := []string{"runs/" + v.RunID}
 	if id, _, ok := loggedModelSource(v.Source); ok {
 		ids = append(ids, "logged-models/"+id)
 	}
 	for _, id := range ids {
-		key := p.ownerKey(id)
-		var o owner
-		if !p.load(key, &o) {
-			continue
-		}
-		var c change
-		o.Versions = slices.DeleteFunc(o.Versions, func(name string) bool {
-			model, number := splitVersion(name)
-			var v version
-			_, ok := decodeRecord(p.get(p.versionKey(model, number)), &v)
-			return !ok || !slices.ContainsFunc(p.behind(&v), func(other owner) bool { return other.ID == id })
-		})
-		if len(o.Versions) > 0 {
-			o.Alias = slices.ContainsFunc(o.Versions, p.aliased)
-			c.writes = append(c.writes, write{key, observed(o)})
-		} else {
-			c.writes = append(c.writes, write{key, nil})
-			p.each(within("a", p.ws, id), func(k string, _ []byte) { c.writes = append(c.writes, write{k, nil}) })
-			if run, ok := strings.CutPrefix(id, "runs/"); ok && p.c.cfg.Runs != RunsAll {
-				c.writes = append(c.writes, write{p.runKey(run), nil})
-			}
-		}
-		if err := p.ledger.add(c); err != nil {
+		if err := p.prune(id); err != nil {
 			return err
 		}
 	}
 	return p.err
+}
+
+// prune forgets which versions stood on a run or logged model and are gone, and
+// all that is remembered of it and its artifacts when none is left.
+func (p *poll) prune(id string) error {
+	key := p.ownerKey(id)
+	var o owner
+	if !p.load(key, &o) {
+		return p.err
+	}
+	var c change
+	o.Versions = slices.DeleteFunc(o.Versions, func(name string) bool {
+		var v version
+		_, ok := decodeRecord(p.get(p.versionKey(splitVersion(name))), &v)
+		return !ok || !slices.ContainsFunc(p.behind(&v), func(other owner) bool { return other.ID == id })
+	})
+	if len(o.Versions) > 0 {
+		o.Alias = slices.ContainsFunc(o.Versions, p.aliased)
+		c.writes = append(c.writes, write{key, observed(o)})
+	} else {
+		c.writes = append(c.writes, write{key, nil})
+		p.each(within("a", p.ws, id), func(k string, _ []byte) { c.writes = append(c.writes, write{k, nil}) })
+		if run, ok := strings.CutPrefix(id, "runs/"); ok && p.c.cfg.Runs != RunsAll {
+			c.writes = append(c.writes, write{p.runKey(run), nil})
+		}
+	}
+	return p.ledger.add(c)
 }
 
 func splitVersion(name string) (model, number string) {
