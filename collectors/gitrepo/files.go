@@ -125,7 +125,7 @@ func (t *teller) tellFiles(e *entry) error {
 		}
 	}
 	for i := range e.rec.changes {
-		if !t.due() {
+		if !t.next() {
 			continue
 		}
 		c := &e.rec.changes[i]
@@ -135,7 +135,9 @@ func (t *teller) tellFiles(e *entry) error {
 			ev.MergeOnly = event.B(only[c.path])
 		}
 		t.describe(ev, c, e.history)
-		if err := t.objects.broken; err != nil {
+		// What could not be looked into because git ended, or because we have to,
+		// is looked into again.
+		if err := errors.Join(t.objects.broken, t.ctx.Err()); err != nil {
 			return fmt.Errorf("look into %q: %w", c.path, err)
 		}
 		t.tellAct(ev, e)

@@ -38,7 +38,8 @@ type teller struct {
 
 	target    string // names the difference
 	skip      int64  // events that an earlier process told
-	told      int64
+	due       int64  // that were come to, those that are passed over among them
+	told      int64  // that were come to and told
 	unsaved   int
 	inventory bool
 
@@ -69,17 +70,18 @@ func (t *teller) resume() error {
 	return err
 }
 
-// due counts the next event and reports whether it has to be told.
-func (t *teller) due() bool {
-	t.told++
-	return t.told > t.skip
+// next counts the next event and reports whether it has to be told.
+func (t *teller) next() bool {
+	t.due++
+	return t.due > t.skip
 }
 
-// emit tells an event that was due.
+// emit tells an event that was next.
 func (t *teller) emit(ev *event.Event) error {
 	if err := t.out.Emit(ev); err != nil {
 		return err
 	}
+	t.told = t.due
 	if t.unsaved++; t.unsaved < t.r.c.checkpointEvery {
 		return nil
 	}
@@ -267,7 +269,7 @@ func (t *teller) tellRecords(records []record, protected bool, as telling) error
 		e.signature = t.r.c.signers.verify(e.c, t.notBefore, t.at, e.history)
 		if !e.rec.more {
 			t.r.c.readCommit()
-			if t.due() {
+			if t.next() {
 				if err := t.emit(t.commitEvent(&e)); err != nil {
 					return err
 				}
@@ -424,7 +426,7 @@ func (t *teller) newestParent(c *commit) event.Time {
 // are told as events instead.
 func (t *teller) tellInventory() error {
 	r := t.r
-	if t.due() {
+	if t.next() {
 		ev := r.event("inventory", "read", "repository", r.id, t.at)
 		ev.ID = event.MakeID(event.SourcetypeGit, "inventory", r.id, "")
 		ev.Evidence = "inventory"
@@ -433,7 +435,7 @@ func (t *teller) tellInventory() error {
 		}
 	}
 	for _, c := range t.changes {
-		if c.new == "" || strings.HasPrefix(c.name, replaced) || !t.due() {
+		if c.new == "" || strings.HasPrefix(c.name, replaced) || !t.next() {
 			continue
 		}
 		ev := r.event("inventory", "read", "ref", r.id+"@"+c.name, t.at)
@@ -491,7 +493,7 @@ func (t *teller) tellRenewal() error {
 		return err
 	}
 	t.meta.Renewals++
-	if !t.due() {
+	if !t.next() {
 		return nil
 	}
 	r := t.r
@@ -541,7 +543,7 @@ func (t *teller) tellRefs(tips []keptTip) error {
 		if err != nil {
 			return err
 		}
-		if operation != "" && t.due() {
+		if operation != "" && t.next() {
 			if err := t.emit(t.refEvent(c, operation, n)); err != nil {
 				return err
 			}
@@ -695,7 +697,7 @@ func (t *teller) tellDroppedCommits(c *refChange, n int64, ids []string) error {
 		if raws[i].kind != "commit" {
 			return fmt.Errorf("read dropped commit %s: %w", oid, errDamaged)
 		}
-		if !t.due() {
+		if !t.next() {
 			continue
 		}
 		commit := parseCommit(raws[i].data, len(oid) == 64)
@@ -771,7 +773,7 @@ func (t *teller) tellRefsOnly() error {
 			case strings.HasPrefix(c.name, "refs/tags/"):
 				operation = "tag.moved"
 			}
-			if t.due() {
+			if t.next() {
 				ev := t.refEvent(c, operation, n)
 				ev.ErrorCode = "not_fetched"
 				if err := t.emit(ev); err != nil {

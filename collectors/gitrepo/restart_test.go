@@ -163,6 +163,43 @@ func TestSameEventsWhereverItEnds(t *testing.T) {
 	}
 }
 
+// A refuser is an output that refuses its nth event and goes on keeping state,
+// as one whose poll has to end while it waits for room.
+type refuser struct {
+	*collectors.Memory
+	left int
+}
+
+func (r *refuser) Emit(ev *event.Event) error {
+	if r.left--; r.left < 0 {
+		return errStopped
+	}
+	return r.Memory.Emit(ev)
+}
+
+// An event that was refused is told by the next poll.
+func TestRefusedEventIsTold(t *testing.T) {
+	t.Parallel()
+	whole := newLab(t)
+	want := play(whole, func() { whole.poll() })
+	l := newLab(t)
+	refused := 0
+	got := play(l, func() {
+		for n := 0; ; n++ {
+			l.tick()
+			err := l.collector().Poll(t.Context(), &refuser{Memory: l.out, left: n % 7})
+			if err == nil {
+				return
+			}
+			require.ErrorIs(t, err, errStopped)
+			l.out.Discard()
+			refused++
+		}
+	})
+	require.Equal(t, want, got)
+	require.Positive(t, refused)
+}
+
 // A fetch that is ended half-way, at any moment, leaves a mirror from which the
 // next one goes on.
 func TestFetchEndedHalfWay(t *testing.T) {
