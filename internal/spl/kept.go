@@ -11,13 +11,29 @@ import (
 // nothing and nothing can come of that, the rest of the pipeline is not opened.
 // The rows are the same.
 func (q *Query) Keep() {
-	q.kept = &kept{found: map[*searchCommand]*postings{}, silent: silent(q.commands)}
+	q.kept = &kept{found: map[*searchCommand]*postings{}, fields: map[*searchCommand]*fieldSet{}, silent: silent(q.commands)}
 }
 
 // kept is what a query remembers.
 type kept struct {
 	found  map[*searchCommand]*postings
-	silent bool // no events, no rows
+	fields map[*searchCommand]*fieldSet // what is read of the events behind each
+	silent bool                         // no events, no rows
+}
+
+// wanted is what an earlier run found out to be read behind a search, nil when
+// that is not known.
+func (k *kept) wanted(src *searchCommand) *fieldSet {
+	if k == nil || src == nil {
+		return nil
+	}
+	return k.fields[src]
+}
+
+func (k *kept) want(src *searchCommand, fields *fieldSet) {
+	if k != nil && src != nil && len(k.fields) < maxPostings {
+		k.fields[src] = fields
+	}
 }
 
 // maxPostings bounds the searches of a query that are remembered.

@@ -66,12 +66,16 @@ func (x *execution) scan(src *searchCommand, cmds []command) (*flow, int, error)
 			break
 		}
 	}
-	want := &fieldSet{all: true}
-	for i := len(cmds) - 1; i >= taken; i-- {
-		want = cmds[i].need(want)
-	}
-	if rest != nil {
-		want = rest.need(want)
+	want := x.kept.wanted(again)
+	if want == nil {
+		want = &fieldSet{all: true}
+		for i := len(cmds) - 1; i >= taken; i-- {
+			want = cmds[i].need(want)
+		}
+		if rest != nil {
+			want = rest.need(want)
+		}
+		x.kept.want(again, want)
 	}
 	f, err := x.events(again, searchAnd(anySlice(filters)), conditions, r, want)
 	if err != nil {
