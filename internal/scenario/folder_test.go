@@ -218,3 +218,20 @@ func FuzzAct(f *testing.F) {
 }
 
 func asProblem[T error](err error, target *T) bool { return errors.As(err, target) }
+
+// TestAStoryMayBeWrittenInManyWays: what a YAML author takes for granted.
+func TestAStoryMayBeWrittenInManyWays(t *testing.T) {
+	s, err := Load(folder(t, map[string]string{"scenario.yml": "# a comment\r\nname: 2026\r\nstory: |\r\n  one\r\n  two\r\nstart: \"2026-03-02T09:00:00+01:00\"\r\nend: 2026-03-02T10:00:00.5Z\r\npeople: 3\r\nmlflow: 2.22\r\nexpect:\r\nquiet:\r\n  max_alerts_per_100_people_per_day: 0.5\r\n  allow:\r\n  - {detection: 7}\r\nmore: {a: [1]}\r\n"}))
+	require.NoError(t, err)
+	require.Equal(t, "2026", s.Name)
+	require.Equal(t, "2.22", s.MLflow)
+	require.Equal(t, eight, s.Start)
+	require.Empty(t, s.Expect)
+	require.InDelta(t, 0.5, s.Quiet.MaxAlerts, 0)
+	require.Equal(t, []Allow{{Detection: 7}}, s.Quiet.Allow)
+	for _, text := range []string{"", "expect: []\nquiet: {}\n", "quiet:\n", "expect: []\nquiet:\n  allow: []\n"} {
+		s, err := Load(folder(t, map[string]string{"scenario.yml": goodStory + text}))
+		require.NoError(t, err, text)
+		require.Negative(t, s.Quiet.MaxAlerts, "any number may be raised")
+	}
+}
