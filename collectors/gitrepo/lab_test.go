@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/collectors"
-	"aiwatch/internal/addon/addontest"
+	"aiwatch/internal/addontest"
 	"aiwatch/internal/event"
 	"aiwatch/internal/event/schema"
 )

@@ -15,7 +15,7 @@ import (
 
 	"aiwatch/collectors"
 	"aiwatch/collectors/mlflow"
-	"aiwatch/internal/addon/addontest"
+	"aiwatch/internal/addontest"
 	"aiwatch/internal/counterpart"
 )
 

@@ -55,7 +55,7 @@ var rooms = map[string][]string{
 }
 
 // testOnly are rooms that exist for tests: no program imports them.
-var testOnly = []string{"internal/counterpart", "internal/house"}
+var testOnly = []string{"internal/addontest", "internal/counterpart", "internal/house"}
 
 // topLevel are the folders at the top of the repository, which is Splunk's
 // add-on as well as a Go module.

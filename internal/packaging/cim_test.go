@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"aiwatch/internal/addon/addontest"
+	"aiwatch/internal/addontest"
 	"aiwatch/internal/event"
 	"aiwatch/internal/event/schema"
 )

@@ -29,7 +29,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/stretchr/testify/require"
 
-	"aiwatch/internal/addon/addontest"
+	"aiwatch/internal/addontest"
 	"aiwatch/internal/counterpart"
 	"aiwatch/internal/event"
 	"aiwatch/internal/mlflowsim"

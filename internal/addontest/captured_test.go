@@ -8,13 +8,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"aiwatch/internal/addon/addontest"
+	"aiwatch/internal/addontest"
 )
 
 // TestCapturedOfS3: what the S3 collector has made of the logs of its test
 // cases. The other collectors' tests hold all that they emit by Hold.
 func TestCapturedOfS3(t *testing.T) {
-	files, err := filepath.Glob("../../../collectors/s3access/testcases/*/expected.ndjson")
+	files, err := filepath.Glob("../../collectors/s3access/testcases/*/expected.ndjson")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, file := range files {
