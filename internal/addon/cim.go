@@ -124,7 +124,6 @@ func cim(sourcetype string) []setting {
 	if sourcetype == event.SourcetypeHealth {
 		return nil
 	}
-	given := func(field string) string { return field }
 	common := []setting{
 		alias("host", "dvc"), alias("asset_id", "object_id"), alias("asset_id", "object_path"), alias("operation", "command"),
 		// Before src may get a value that is no address: Splunk sorts aliases.
@@ -134,13 +133,13 @@ func cim(sourcetype string) []setting {
 	}
 	if sourcetype == event.SourcetypeS3 {
 		// The props compute these: an EVAL does not see another's result.
-		given = func(field string) string {
+		given := func(field string) string {
 			for _, e := range schema.S3Evals {
 				if e.Field == field {
 					return orComputed(e)
 				}
 			}
-			return field
+			panic("addon: the props do not compute " + field)
 		}
 		account := `case(match(user_id,"^arn:[^:]*:[^:]*:[^:]*:[0-9]+:"),replace(user_id,"^arn:[^:]*:[^:]*:[^:]*:([0-9]+):.*$","\1"),` +
 			`match(user_id,"^([0-9a-f]{64}|[0-9]{12})$"),user_id,true(),"unknown")`

@@ -52,16 +52,6 @@ func TestEveryFileIsListed(t *testing.T) {
 	require.Equal(t, there, listed)
 }
 
-func parse(t *testing.T, path string) *conf.File {
-	t.Helper()
-	f, err := os.Open(path)
-	require.NoError(t, err)
-	defer f.Close()
-	file, err := conf.Parse(path, f)
-	require.NoError(t, err)
-	return file
-}
-
 func TestLaunchers(t *testing.T) {
 	var first []byte
 	for _, k := range conf.Kinds() {
@@ -134,9 +124,4 @@ func TestForms(t *testing.T) {
 		}
 		require.Empty(t, shown, "fields that the scheme does not know")
 	}
-}
-
-func sorted(list []string) []string {
-	slices.Sort(list)
-	return list
 }
