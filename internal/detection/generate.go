@@ -158,7 +158,7 @@ func (d *Detection) riskObjects() string {
 	}
 	objects := []object{}
 	for _, o := range d.Risk.Objects {
-		objects = append(objects, object{o.Field, o.Type, o.Score})
+		objects = append(objects, object(o))
 	}
 	return compact(objects)
 }

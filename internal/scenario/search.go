@@ -105,9 +105,7 @@ func newSearch(name string, keys map[string]string) (*Search, error) {
 			return nil, err
 		}
 		s.SuppressPeriod = period
-		for _, f := range strings.FieldsFunc(keys["alert.suppress.fields"], func(r rune) bool { return r == ',' || r == ' ' }) {
-			s.SuppressFields = append(s.SuppressFields, f)
-		}
+		s.SuppressFields = strings.FieldsFunc(keys["alert.suppress.fields"], func(r rune) bool { return r == ',' || r == ' ' })
 	}
 	if isTrue(keys["action.summary_index"]) {
 		s.Index = either(keys["action.summary_index._name"], "summary")

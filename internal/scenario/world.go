@@ -250,14 +250,6 @@ func (d *delivery) next(now time.Time) (r record, ok bool) {
 	}
 }
 
-// due tells when the next record comes.
-func (d *delivery) due() (time.Time, bool) {
-	if len(d.heap) == 0 {
-		return time.Time{}, false
-	}
-	return d.heap[0].at, true
-}
-
 // deliverUntil writes the log objects of what came by now: server access log
 // lines into the object of their hour of delivery, and CloudTrail records into
 // one file.
