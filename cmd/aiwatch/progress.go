@@ -74,6 +74,8 @@ func (p *program) showBar(ctx context.Context, now func() measure) {
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionFullWidth(),
+		// It is drawn at our ticks alone: a goroutine of its own would have no owner.
+		progressbar.OptionSetSpinnerChangeInterval(0),
 	)
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
