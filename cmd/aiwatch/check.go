@@ -22,6 +22,11 @@ import (
 // checkTime bounds the check of one source or destination.
 const checkTime = time.Minute
 
+const (
+	coverageFlag = "coverage"
+	appFlag      = "app"
+)
+
 // checkCommand tries everything that a run needs.
 func (p *program) checkCommand() *cli.Command {
 	return &cli.Command{
@@ -35,15 +40,34 @@ func (p *program) checkCommand() *cli.Command {
 			"Ends with 2 when a setting is wrong, 69 when a source or the destination can't\n" +
 			"be reached, 74 when the state can't be used, 75 when another run holds it.\n\n" +
 			"With --conf of an installed add-on ($SPLUNK_HOME/etc/apps/TA-aiwatch) it also says\n" +
-			"whether this Splunk is the place for its inputs, and looks at splunkd's state folders.",
-		Flags: []cli.Flag{confFlag, stateFlag, inputFlag, jsonFlag},
+			"whether this Splunk is the place for its inputs, and looks at splunkd's state folders.\n\n" +
+			"With --coverage it reaches nothing and says instead for each detection of the app\n" +
+			"aiwatch whether it can fire with these inputs, the app's lookups and the history\n" +
+			"since the state began, and what to do where it can't. What only Splunk knows (the\n" +
+			"tables that searches fill) is told by the app's report Detection coverage. Ends\n" +
+			"with 0 whatever can't fire.",
+		Flags: []cli.Flag{
+			confFlag, stateFlag, inputFlag, jsonFlag,
+			&cli.BoolFlag{Name: coverageFlag, Usage: "say for each detection whether it can fire"},
+			&cli.StringFlag{Name: appFlag, Usage: "with --coverage: take the lookups of the app in `DIR`, as it is installed, instead of the built-in app's"},
+		},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
 			}
+			if c.IsSet(appFlag) && !c.Bool(coverageFlag) {
+				return exitWith(exitUsage, errors.New("--app goes with --coverage"))
+			}
 			config, err := p.configuration(c)
 			if err != nil {
 				return err
+			}
+			if c.Bool(coverageFlag) {
+				inputs, err := chosenInputs(c, config)
+				if err != nil {
+					return err
+				}
+				return p.checkCoverage(c, config, inputs)
 			}
 			host := splunkd.HostOf(config.Dir)
 			// An add-on without inputs is in its place on many a Splunk.

@@ -34,7 +34,7 @@ func (p *program) scenarioCommand() *cli.Command {
 				"not, 2 when a scenario itself is wrong.",
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "write-events", Usage: "keep what the collectors made in `FILE`, an envelope a line"},
-				&cli.StringFlag{Name: "app", Usage: "run the searches of the app in `DIR`, as it is installed, instead of the built-in app's"},
+				&cli.StringFlag{Name: appFlag, Usage: "run the searches of the app in `DIR`, as it is installed, instead of the built-in app's"},
 			},
 			Action: p.runScenarios,
 		}},
@@ -55,7 +55,7 @@ func (p *program) runScenarios(c *cli.Context) (err error) {
 		Options:  scenario.Options{Version: version},
 		Warn:     func(text string) { fmt.Fprintf(p.stderr, "aiwatch: %s\n", text) },
 	}
-	if dir := c.String("app"); dir != "" {
+	if dir := c.String(appFlag); dir != "" {
 		run.App = os.DirFS(dir)
 	} else if run.App, err = detection.FS(); err != nil {
 		return err

@@ -32,7 +32,7 @@ func (p *program) splCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "events", Usage: "read events from `FILE`, one envelope or flat row a line, gzip and zstd too; - is standard input"},
 			&cli.StringSliceFlag{Name: "lookup", Usage: "`NAME=CSV`: a lookup or KV collection, as a file, in place of the app's"},
-			&cli.StringFlag{Name: "app", Usage: "take macros, transforms, lookups, data models and saved searches from the app in `DIR`, not from the one that is built in"},
+			&cli.StringFlag{Name: appFlag, Usage: "take macros, transforms, lookups, data models and saved searches from the app in `DIR`, not from the one that is built in"},
 			&cli.StringFlag{Name: "macros", Usage: "take macros from `FILE`, over the app's"},
 			&cli.StringFlag{Name: "transforms", Usage: "take lookup definitions from `FILE`, over the app's"},
 			&cli.StringFlag{Name: "now", Usage: "the search's clock: epoch seconds or RFC 3339"},
@@ -150,7 +150,7 @@ func (p *program) searchEngine(c *cli.Context) (engine *spl.Engine, files map[st
 	if err != nil {
 		return nil, nil, err
 	}
-	if dir := c.String("app"); dir != "" {
+	if dir := c.String(appFlag); dir != "" {
 		app = os.DirFS(dir)
 	}
 	if engine, err = detection.Engine(app, time.UTC); err != nil {

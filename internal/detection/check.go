@@ -134,6 +134,19 @@ func (c *checker) head() {
 	for _, s := range d.Needs.Sources {
 		c.oneOf("$.needs.sources", s, sources)
 	}
+	for _, a := range d.Needs.Acts {
+		source, what, special := strings.Cut(a, "/")
+		if !slices.Contains(d.Needs.Sources, source) {
+			c.report("$.needs.acts", "%s is none of the sources", source)
+		} else if _, ok := setups[source][what]; special && !ok {
+			c.report("$.needs.acts", "an input of %s is not set up for %q", source, what)
+		}
+	}
+	for _, s := range d.Needs.Required {
+		if !slices.Contains(d.Needs.Sources, s) {
+			c.report("$.needs.required", "%s is none of the sources", s)
+		}
+	}
 	for _, b := range d.Needs.Baselines {
 		if !slices.ContainsFunc(c.all, func(o *Detection) bool { return o.Type == Baseline && o.Base() == b }) {
 			c.report("$.needs.baselines", "no detections/%s.yml of type baseline", b)
@@ -250,6 +263,11 @@ func (c *checker) search() {
 	for _, l := range d.Needs.Lookups {
 		if !slices.Contains(uses.Lookups, l) {
 			c.report("$.needs.lookups", "the search does not read the lookup %s", l)
+		}
+	}
+	for _, l := range d.Needs.Filled {
+		if !slices.Contains(uses.Lookups, l) {
+			c.report("$.needs.filled", "the search does not read the lookup %s", l)
 		}
 	}
 	for _, m := range d.Tuning {

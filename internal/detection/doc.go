@@ -11,6 +11,7 @@
 //	load.go      one file to a Detection, strictly
 //	check.go     what is wrong with the set, with file and line
 //	generate.go  a Detection as a saved search: the row becomes a finding
+//	coverage.go  whether a detection can fire with what is at hand
 //	model.go     the data model AI_Assets, made from the event schema
 //	page.go      docs/detections.md
 //	fs.go        the app: sources and generated files as one file system

@@ -10,7 +10,8 @@ import (
 )
 
 // FS is the app as it is installed: what stands in its folders, with
-// savedsearches.conf, the macros of the detections, and the data model.
+// savedsearches.conf, the macros of the detections, what they need as a lookup, and
+// the data model.
 func FS() (fs.FS, error) { return Make(splunkapp.Files) }
 
 // Make makes the app of other sources, such as a working tree's.
@@ -39,6 +40,7 @@ func Make(sources fs.FS) (fs.FS, error) {
 	}
 	app[macrosConf].Data = append(app[macrosConf].Data, macros(all)...)
 	app["default/savedsearches.conf"] = &fstest.MapFile{Data: savedSearches(all), Mode: 0o644}
+	app["lookups/aiwatch_detections.csv"] = &fstest.MapFile{Data: needsTable(all), Mode: 0o644}
 	model, err := dataModel()
 	if err != nil {
 		return nil, err

@@ -224,5 +224,6 @@ func macros(all []*Detection) []byte {
 			fmt.Fprintf(&b, "\n[%s]\ndefinition = search *\n", d.Filter())
 		}
 	}
+	fmt.Fprintf(&b, "\n# How many rows the lookups have that a detection needs filled.\n[aiwatch_lookup_rows]\ndefinition = %s\n", countLookups(all))
 	return []byte(b.String())
 }

@@ -59,8 +59,16 @@ type Detection struct {
 
 // Needs are what must be there for a detection to fire.
 type Needs struct {
-	Sources   []string `yaml:"sources"`
-	Lookups   []string `yaml:"lookups"`
+	Sources []string `yaml:"sources"`
+	// Acts are the sources of what it looks for, of which one is enough; all of
+	// Sources where it is empty. Source/what is a source whose inputs tell of it
+	// only where they are set up for that, such as git/audit_log.
+	Acts []string `yaml:"acts"`
+	// Required are the sources without which it stays silent whatever the acts are.
+	Required []string `yaml:"required"`
+	Lookups  []string `yaml:"lookups"`
+	// Filled are the lookups of these that must not be empty.
+	Filled    []string `yaml:"filled"`
 	Baselines []string `yaml:"baselines"` // names of the searches that fill what it reads
 	History   int      `yaml:"history"`   // days of events
 }

@@ -26,6 +26,9 @@ func Page(all []*Detection) []byte {
 	}
 	w("```\n\n")
 
+	w("## Can it fire?\n\n`aiwatch check --coverage` on the collector's host says for each detection whether the inputs, the logs that they read, the app's lookups (`--app DIR` for those of an installed app) and the history since the state began let it fire, and what to do. " +
+		"Inside Splunk the report Detection coverage judges by heartbeats, by the rows of the lookups, tables that searches fill among them, and by the days since events are seen.\n\n")
+
 	w("## Catalogue\n\n| # | detection | sources | severity | needs | proof |\n|---|---|---|---|---|---|\n")
 	for _, d := range all {
 		if d.Finds() {
@@ -71,6 +74,9 @@ func anchor(d *Detection) string {
 // needs says in a cell what must be there beside the sources.
 func (d *Detection) needs() string {
 	var parts []string
+	if len(d.Needs.Filled) > 0 {
+		parts = append(parts, "filled `"+strings.Join(d.Needs.Filled, "` `")+"`")
+	}
 	if len(d.Needs.Baselines) > 0 {
 		parts = append(parts, "`"+strings.Join(d.Needs.Baselines, "` `")+"`")
 	}
