@@ -28,16 +28,22 @@ func (p *program) checkCoverage(c *cli.Context, config *conf.Config, inputs []*c
 	if err != nil {
 		return err
 	}
-	var app fs.FS = splunkapp.Files
+	rows, err := lookupRows(splunkapp.Files)
+	if err != nil {
+		return err
+	}
 	if dir := c.String(appFlag); dir != "" {
 		if _, err := os.Stat(path.Join(dir, "lookups")); err != nil {
 			return exitWith(exitUsage, fmt.Errorf("find the lookups of the app: %w; --app takes the folder of the installed app, such as $SPLUNK_HOME/etc/apps/aiwatch", err))
 		}
-		app = os.DirFS(dir)
-	}
-	rows, err := lookupRows(app)
-	if err != nil {
-		return exitWith(exitUsage, err)
+		installed, err := lookupRows(os.DirFS(dir))
+		if err != nil {
+			return exitWith(exitUsage, err)
+		}
+		// A lookup that the app should have and has not is as good as empty.
+		for name := range rows {
+			rows[name] = installed[name]
+		}
 	}
 	situation := detection.Situation{Inputs: detection.InputsOf(config, inputs), Lookups: rows, Now: p.now()}
 	if situation.Since, err = stateSince(c.Context, c.String(stateFlag.Name)); err != nil {

@@ -199,8 +199,8 @@ func (c *checker) head() {
 	if d.Risk.Score < 1 || d.Risk.Score > 100 || d.Risk.ClaimedScore >= d.Risk.Score {
 		c.report("$.risk.score", "score is 1 to 100, and claimed_score is less")
 	}
-	if d.Starter && len(d.Needs.Baselines) > 0 {
-		c.report("$.starter", "a rule of the starter set needs no baseline")
+	if d.Starter && len(d.Needs.Baselines)+len(d.Needs.Filled) > 0 {
+		c.report("$.starter", "a rule of the starter set needs no baseline and no filled lookup")
 	}
 	if d.Risk.Message == "" || len(d.Risk.Objects) == 0 {
 		c.report("$.risk", "risk needs message and objects")

@@ -1,11 +1,15 @@
 package detection
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"aiwatch/internal/conf"
 )
 
 // TestCoverage judges made-up detections in made-up situations.
@@ -67,6 +71,33 @@ func TestCoverage(t *testing.T) {
 			d := &Detection{Type: TTP, Path: "x.yml", Needs: c.needs, Risk: Risk{Score: 2, ClaimedScore: c.claimed}}
 			require.Equal(t, c.want, d.Coverage(c.s).String())
 		})
+	}
+}
+
+// TestInputsOf: what inputs of a configuration tell.
+func TestInputsOf(t *testing.T) {
+	const rule = "[asset_rule://models]\nbucket = models\npattern = .*\nasset_type = model\n"
+	for _, c := range []struct {
+		inputs, rules string
+		want          Input
+	}{
+		{"[aiwatch_s3://p]\nbucket = logs\n", "", Input{Stanza: "aiwatch_s3://p", Source: "s3"}},
+		{"[aiwatch_s3://p]\nbucket = logs\nscope = all\n", "", Input{Stanza: "aiwatch_s3://p", Source: "s3", Tells: []string{"control"}}},
+		{"[aiwatch_s3://p]\nbucket = logs\nwatch_buckets = models\n", "", Input{Stanza: "aiwatch_s3://p", Source: "s3", Tells: []string{"control"}}},
+		{"[aiwatch_s3://p]\nbucket = logs\n", rule, Input{Stanza: "aiwatch_s3://p", Source: "s3", Tells: []string{"control"}}},
+		{"[aiwatch_mlflow://p]\nurl = https://m.example.test\naccess_log = a.log\n", rule, Input{Stanza: "aiwatch_mlflow://p", Source: "mlflow", Tells: []string{"access_log"}}},
+		{
+			"[aiwatch_git://p]\nurl = https://g.example.test/a.git\naudit_log = a.log\nhook_log = h.log\ntrust = authenticated\n", "",
+			Input{Stanza: "aiwatch_git://p", Source: "git", Tells: []string{"audit_log", "hook_log"}, Authenticated: true},
+		},
+	} {
+		dir := t.TempDir()
+		require.NoError(t, os.Mkdir(filepath.Join(dir, "local"), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "local", conf.InputsFile), []byte(c.inputs), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "local", conf.AIWatchFile), []byte(c.rules), 0o600))
+		config, err := conf.Load(dir)
+		require.NoError(t, err)
+		require.Equal(t, []Input{c.want}, InputsOf(config, config.Inputs()))
 	}
 }
 

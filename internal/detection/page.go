@@ -2,6 +2,7 @@ package detection
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -74,8 +75,10 @@ func anchor(d *Detection) string {
 // needs says in a cell what must be there beside the sources.
 func (d *Detection) needs() string {
 	var parts []string
-	if len(d.Needs.Filled) > 0 {
-		parts = append(parts, "filled `"+strings.Join(d.Needs.Filled, "` `")+"`")
+	for _, l := range d.Needs.Filled {
+		if !slices.ContainsFunc(d.Needs.Baselines, func(b string) bool { return tableOf(b) == l }) {
+			parts = append(parts, "`"+l+"` filled")
+		}
 	}
 	if len(d.Needs.Baselines) > 0 {
 		parts = append(parts, "`"+strings.Join(d.Needs.Baselines, "` `")+"`")
