@@ -136,7 +136,9 @@ func TestTheDocumentationIsCurrent(t *testing.T) {
 	require.NoError(t, err)
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "detections.md"))
 	require.NoError(t, err)
-	require.Equal(t, string(Page(all)), string(page), "run go generate ./internal/detection")
+	proof, err := ReadProof(os.DirFS("testdata"))
+	require.NoError(t, err)
+	require.Equal(t, string(Page(all, proof)), string(page), "run go generate ./internal/detection")
 }
 
 func TestMessageExpression(t *testing.T) {

@@ -14,6 +14,7 @@
 //	coverage.go  whether a detection can fire with what is at hand
 //	model.go     the data model AI_Assets, made from the event schema
 //	page.go      docs/detections.md
+//	reach.go     what was measured of the detections, for that page
 //	fs.go        the app: sources and generated files as one file system
 //
 // The room must not know a detection by its number: what a search needs stands

@@ -7,8 +7,8 @@ import (
 )
 
 // Page is docs/detections.md: the catalogue of the detections for people who
-// run the app.
-func Page(all []*Detection) []byte {
+// run the app, with what was measured of them.
+func Page(all []*Detection, proof Proof) []byte {
 	var b strings.Builder
 	w := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
 	w("# Detections\n\n")
@@ -36,6 +36,7 @@ func Page(all []*Detection) []byte {
 			w("| %d | [%s](#%s) | %s | %s | %s | %s |\n", d.Number, d.Name, anchor(d), strings.Join(d.Needs.Sources, ", "), d.Severity, d.needs(), d.proof())
 		}
 	}
+	proof.section(w, all)
 	for _, d := range all {
 		if d.Finds() {
 			d.section(w)

@@ -16,7 +16,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root, "docs", "detections.md"), detection.Page(all), 0o644); err != nil {
+	proof, err := detection.ReadProof(os.DirFS("testdata"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "docs", "detections.md"), detection.Page(all, proof), 0o644); err != nil {
 		log.Fatal(err)
 	}
 }
