@@ -279,6 +279,9 @@ func (c *checker) search() {
 		if d.Type == Baseline && len(uses.Written) == 0 {
 			c.report(key, "a baseline search writes a lookup")
 		}
+		if slices.Contains(uses.Results, FindingFields[0]) {
+			c.report(key, "rows of a %s search have no field %s, which makes a finding of a row", d.Type, FindingFields[0])
+		}
 		return
 	}
 	saved, err := c.engine.Parse(d.Saved(), checkTime)

@@ -79,6 +79,10 @@ func TestMistakes(t *testing.T) {
 		line := 1 + strings.Count(string(text)[:strings.Index(string(text), c.where)], "\n")
 		require.Regexp(t, "(?m)^"+example+":"+strconv.Itoa(line)+`\b|`+example+":"+strconv.Itoa(line+1)+`\b`, err.Error(), "%s: at line %d", c.replacement, line)
 	}
+	// A report whose rows would pass for findings.
+	report := copyOf(t, "type: ttp", "type: hunting").(fstest.MapFS)
+	report[example].Data = []byte(strings.Replace(string(report[example].Data), "| where rewritten=1", `| eval detection="22" | where rewritten=1`, 1))
+	require.ErrorContains(t, Check(report), "rows of a hunting search have no field detection")
 	// Whole parts that are missing.
 	text, err := fs.ReadFile(tree(), example)
 	require.NoError(t, err)

@@ -321,7 +321,7 @@ func tableOf(baseline string) string { return "aiwatch_" + baseline }
 func needsTable(all []*Detection) []byte {
 	var out bytes.Buffer
 	w := csv.NewWriter(&out)
-	rows := [][]string{{"detection", "name", "need", "value"}}
+	rows := [][]string{{"number", "name", "need", "value"}}
 	for _, d := range all {
 		if !d.Finds() {
 			continue

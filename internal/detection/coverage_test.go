@@ -112,7 +112,7 @@ func TestNeedsTable(t *testing.T) {
 		{Type: Baseline, Name: "Not found by"},
 	}
 	require.Equal(t, strings.Join([]string{
-		"detection,name,need,value",
+		"number,name,need,value",
 		"1,One,act,s3", "1,One,act,mlflow", "1,One,required,mlflow", "1,One,other,git", "1,One,filled,aiwatch_b", "1,One,history,14",
 		"2,Two,act,health", "2,Two,filled,aiwatch_seen_x", "2,Two,required_history,7", "",
 	}, "\n"), string(needsTable(all)))
