@@ -81,7 +81,7 @@ func TestMistakes(t *testing.T) {
 	}
 	// A report whose rows would pass for findings.
 	report := copyOf(t, "type: ttp", "type: hunting").(fstest.MapFS)
-	report[example].Data = []byte(strings.Replace(string(report[example].Data), "| where rewritten=1", `| eval detection="22" | where rewritten=1`, 1))
+	report[example].Data = []byte(strings.Replace(string(report[example].Data), "`force_push_to_protected_branch_filter`", `eval detection="22"`, 1))
 	require.ErrorContains(t, Check(report), "rows of a hunting search have no field detection")
 	// Whole parts that are missing.
 	text, err := fs.ReadFile(tree(), example)
