@@ -284,7 +284,9 @@ func TestBinOverDaylightSaving(t *testing.T) {
 					if s.n == 6 {
 						_, a := local.Zone()
 						_, b := timeOf(at, loc).Zone()
-						if a == b {
+						// A day that has no midnight, because clocks go forward then, begins later.
+						begins := timeOf(lo-1, loc).YearDay() != local.YearDay()
+						if a == b && !begins {
 							require.Zero(t, local.Hour()%6, "%s: %v of %v", zone, local, timeOf(at, loc))
 						}
 					}
