@@ -134,12 +134,17 @@ func (b *Builder) s3(ctx context.Context, s *conf.Settings, log *slog.Logger) (c
 	})
 }
 
-func (b *Builder) mlflow(ctx context.Context, s *conf.Settings, log *slog.Logger) (collectors.Collector, error) {
-	password, err := s.Secret(ctx, "password")
-	if err != nil {
-		return nil, err
+// account reads the secrets by which an input logs in; what is not set is empty.
+func account(ctx context.Context, s *conf.Settings) (password, token conf.Secret, err error) {
+	if password, err = s.Secret(ctx, "password"); err != nil {
+		return password, token, err
 	}
-	token, err := s.Secret(ctx, "token")
+	token, err = s.Secret(ctx, "token")
+	return password, token, err
+}
+
+func (b *Builder) mlflow(ctx context.Context, s *conf.Settings, log *slog.Logger) (collectors.Collector, error) {
+	password, token, err := account(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -171,11 +176,7 @@ func (b *Builder) mlflow(ctx context.Context, s *conf.Settings, log *slog.Logger
 }
 
 func (b *Builder) git(ctx context.Context, s *conf.Settings, log *slog.Logger) (collectors.Collector, error) {
-	password, err := s.Secret(ctx, "password")
-	if err != nil {
-		return nil, err
-	}
-	token, err := s.Secret(ctx, "token")
+	password, token, err := account(ctx, s)
 	if err != nil {
 		return nil, err
 	}
