@@ -44,7 +44,6 @@ var hardenings = []hardening{
 	{Config: "core.attributesFile=/dev/null", Why: "no attributes choose a driver"},
 	{Config: "credential.helper=", Why: "no helper is asked for, or told, a password"},
 	{Config: "http.followRedirects=false", Why: "a server sends us and our token nowhere else"},
-	{Config: "transfer.bundleURI=false", Why: "no bundle is fetched from where the server says"},
 	{Config: "fetch.recurseSubmodules=false", Why: "a submodule's URL is not fetched"},
 	{Config: "fetch.writeCommitGraph=false", Why: "a fetch only fetches"},
 	{Config: "gc.auto=0", Why: "nothing is collected: dropped commits are evidence"},
