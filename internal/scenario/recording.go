@@ -47,6 +47,25 @@ type step struct {
 
 const recordingBlock = 256 << 10
 
+// NewRecording begins a recording of events that were collected elsewhere: Add
+// takes them, Finish ends it.
+func NewRecording(name string) *Recording { return &Recording{Scenario: &Scenario{Name: name}} }
+
+// Add takes the envelope of an event that was indexed at a time. An envelope
+// without an indextime counts as indexed when it happened: at is its time then.
+func (r *Recording) Add(at time.Time, envelope []byte) {
+	begin := len(r.open)
+	r.open = append(r.open, envelope...)
+	r.note(at, begin)
+}
+
+// Finish ends a recording that NewRecording began. Searches run over it from
+// start to end.
+func (r *Recording) Finish(start, end time.Time) {
+	r.Scenario.Start, r.Scenario.End = start, end
+	r.finish()
+}
+
 // add takes an event as collectors write it.
 func (r *Recording) add(at time.Time, envelope []byte) {
 	begin := len(r.open)
@@ -54,6 +73,11 @@ func (r *Recording) add(at time.Time, envelope []byte) {
 	r.open = append(r.open, `,"indextime":`...)
 	r.open = strconv.AppendFloat(r.open, float64(at.UnixMilli())/1000, 'f', -1, 64)
 	r.open = append(r.open, '}')
+	r.note(at, begin)
+}
+
+// note makes a step of what was written to the open block.
+func (r *Recording) note(at time.Time, begin int) {
 	r.steps = append(r.steps, step{at: at, block: uint32(len(r.blocks)), begin: uint32(begin), end: uint32(len(r.open))})
 	if len(r.open) >= recordingBlock {
 		r.flush()
@@ -104,13 +128,17 @@ func (r *Recording) Each(visit func(Step) error) error {
 }
 
 // cursor reads a recording from its beginning.
-func (r *Recording) cursor() *cursor { return &cursor{rec: r, block: -1} }
+func (r *Recording) cursor() *cursor { return &cursor{rec: r, texts: map[uint32][]byte{}} }
+
+// openBlocks is how many blocks a cursor holds unpacked: events of several files
+// that were added one after the other are read side by side.
+const openBlocks = 32
 
 type cursor struct {
 	rec    *Recording
 	at     int
-	block  int
-	text   []byte // of the block
+	texts  map[uint32][]byte // of the blocks that are unpacked
+	opened []uint32          // these blocks, the oldest first
 	unpack *zstd.Decoder
 }
 
@@ -127,18 +155,34 @@ func (c *cursor) next(until time.Time) (s Step, ok bool, err error) {
 	if kept.delete != nil {
 		return *kept.delete, true, nil
 	}
-	if int(kept.block) != c.block {
-		if c.unpack == nil {
-			if c.unpack, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1)); err != nil {
-				return s, false, fmt.Errorf("read the recording: %w", err)
-			}
-		}
-		if c.text, err = c.unpack.DecodeAll(c.rec.blocks[kept.block], c.text[:0]); err != nil {
-			return s, false, fmt.Errorf("read the recording: %w", err)
-		}
-		c.block = int(kept.block)
+	text, err := c.block(kept.block)
+	if err != nil {
+		return s, false, fmt.Errorf("read the recording: %w", err)
 	}
-	return Step{At: kept.at, Event: c.text[kept.begin:kept.end]}, true, nil
+	return Step{At: kept.at, Event: text[kept.begin:kept.end]}, true, nil
+}
+
+// block is the text of a block.
+func (c *cursor) block(n uint32) (text []byte, err error) {
+	if text, ok := c.texts[n]; ok {
+		return text, nil
+	}
+	if c.unpack == nil {
+		if c.unpack, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1)); err != nil {
+			return nil, err
+		}
+	}
+	if len(c.opened) == openBlocks {
+		// What the last step handed out may be written over: it was valid till now.
+		text = c.texts[c.opened[0]][:0]
+		delete(c.texts, c.opened[0])
+		c.opened = c.opened[1:]
+	}
+	if text, err = c.unpack.DecodeAll(c.rec.blocks[n], text); err != nil {
+		return nil, err
+	}
+	c.texts[n], c.opened = text, append(c.opened, n)
+	return text, nil
 }
 
 func (c *cursor) close() {

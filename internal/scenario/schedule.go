@@ -71,6 +71,12 @@ type ScheduleOptions struct {
 	// Every parses every search anew for each of its runs and lets it read all
 	// of its window, instead of remembering from run to run what it finds.
 	Every bool
+	// Prepare, if set, is handed the engine before the searches are parsed: what
+	// lookups and macros are there beside the app's and the scenario's.
+	Prepare func(*spl.Engine) error
+	// Refused, if set, takes the events that can't be indexed, and the searches
+	// run without them. Otherwise one such event ends it all.
+	Refused func(envelope []byte, err error)
 }
 
 // A Report is what the searches found.
@@ -83,10 +89,18 @@ type Report struct {
 	// Warnings are what the evaluator warned of, each once.
 	Warnings []string
 	Took     time.Duration
+	// Engine holds what was indexed, the findings among it, and the lookups as the
+	// searches left them.
+	Engine *spl.Engine
 }
 
 // App is the app under the scenario's own macros.
-func (s *Scenario) App(app fs.FS) fs.FS { return tuned{app: app, own: os.DirFS(s.Dir)} }
+func (s *Scenario) App(app fs.FS) fs.FS {
+	if s.Dir == "" { // it has no folder
+		return app
+	}
+	return tuned{app: app, own: os.DirFS(s.Dir)}
+}
 
 // tuned is an app under a scenario's local/macros.conf.
 type tuned struct{ app, own fs.FS }
@@ -152,7 +166,12 @@ func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions)
 	if err := rec.Scenario.ownLookups(engine); err != nil {
 		return nil, err
 	}
-	r := &rounds{rec: rec, engine: engine, options: o, steps: rec.cursor(), report: &Report{Events: map[string]int{}}, warned: map[string]bool{}}
+	r := &rounds{rec: rec, engine: engine, options: o, steps: rec.cursor(), report: &Report{Events: map[string]int{}, Engine: engine}, warned: map[string]bool{}}
+	if o.Prepare != nil {
+		if err := o.Prepare(engine); err != nil {
+			return nil, err
+		}
+	}
 	engine.Collect = func(index string, fields []string, rows []spl.Row) error {
 		return engine.Store.AddSummary(index, fields, rows, r.now)
 	}
@@ -182,6 +201,9 @@ func asksForNow(engine *spl.Engine, query *spl.Query) bool {
 
 // ownLookups puts the scenario's lookups in the place of the app's.
 func (s *Scenario) ownLookups(engine *spl.Engine) error {
+	if s.Dir == "" {
+		return nil
+	}
 	paths, err := filepath.Glob(filepath.Join(escapeGlob(s.Dir), "lookups", "*.csv"))
 	if err != nil {
 		return fmt.Errorf("list the lookups: %w", err)
@@ -245,7 +267,11 @@ func (r *rounds) index(ctx context.Context, now time.Time) error {
 		}
 		if s.Event != nil {
 			if err := r.engine.Store.Add(s.Event); err != nil {
-				return fmt.Errorf("index an event: %w", err)
+				if r.options.Refused == nil {
+					return fmt.Errorf("index an event: %w", err)
+				}
+				r.options.Refused(s.Event, err)
+				continue
 			}
 			r.report.Events[sourcetype(s.Event)]++
 			continue
@@ -408,6 +434,9 @@ func tokens(text string, get func(string) string) string {
 
 // localMacros checks the scenario's own macros.
 func (s *Scenario) localMacros() error {
+	if s.Dir == "" {
+		return nil
+	}
 	text, err := os.ReadFile(s.file("local/macros.conf"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
