@@ -65,13 +65,7 @@ func Check(app fs.FS) error {
 	if err != nil {
 		return err
 	}
-	c := &checker{app: app, all: all, engine: engine, macros: map[string]string{}, known: map[string]bool{}}
-	for _, f := range append(slices.Clone(schema.All()), schema.SearchTime...) {
-		c.known[f.Name] = true
-	}
-	for _, f := range append(addon.SearchTimeFields(), searchFields...) {
-		c.known[f] = true
-	}
+	c := &checker{app: app, all: all, engine: engine, macros: map[string]string{}, known: EventFields()}
 	names := map[string]string{}
 	for _, d := range all {
 		c.d = d
@@ -87,6 +81,18 @@ func Check(app fs.FS) error {
 		c.tests()
 	}
 	return errors.Join(c.problems...)
+}
+
+// EventFields are the fields that an event can have in a search.
+func EventFields() map[string]bool {
+	known := map[string]bool{}
+	for _, f := range append(slices.Clone(schema.All()), schema.SearchTime...) {
+		known[f.Name] = true
+	}
+	for _, f := range append(addon.SearchTimeFields(), searchFields...) {
+		known[f] = true
+	}
+	return known
 }
 
 type checker struct {
@@ -348,16 +354,23 @@ func (c *checker) fields(uses spl.Uses) {
 // detections' rows have beside them.
 func (c *checker) found() map[string]bool {
 	if c.findings == nil {
-		c.findings = map[string]bool{"search_name": true}
-		for _, d := range c.all {
-			if q, err := c.engine.Parse(d.Saved(), checkTime); err == nil && d.Finds() {
-				for _, f := range q.Uses().Results {
-					c.findings[f] = true
-				}
+		c.findings = FoundFields(c.all, c.engine)
+	}
+	return c.findings
+}
+
+// FoundFields are the fields that a finding of the detections can have in a
+// search, beside those of events.
+func FoundFields(all []*Detection, engine *spl.Engine) map[string]bool {
+	found := map[string]bool{"search_name": true}
+	for _, d := range all {
+		if q, err := engine.Parse(d.Saved(), checkTime); err == nil && d.Finds() {
+			for _, f := range q.Uses().Results {
+				found[f] = true
 			}
 		}
 	}
-	return c.findings
+	return found
 }
 
 // operations checks the words that the search compares with operation.

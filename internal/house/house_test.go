@@ -45,6 +45,7 @@ var rooms = map[string][]string{
 	"internal/hecserver":   {"internal/event"},
 	"internal/spl":         {"internal/event", "internal/conf"},
 	"internal/detection":   {"internal/addon", "internal/conf", "internal/event", "internal/spl", "splunk_app"},
+	"internal/dashboard":   {"internal/detection", "internal/spl"},
 	"splunk_app":           {},
 	"internal/scenario":    {all},
 	"internal/audit":       {all},
