@@ -104,6 +104,11 @@ bench: ## the benchmarks that BENCH matches, BENCHCOUNT times, summed up
 demo: build ## a small organisation with an insider, from its logs to a receiver
 	dist/aiwatch demo
 
+.PHONY: preview
+preview: ## the app in a browser, without Splunk; PREVIEW="--events FILE" or other flags of splunk_app/preview/serve
+	$(TOOLS) install dashboards
+	go run ./splunk_app/preview/serve $(PREVIEW)
+
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME
 	@go list ./... | while read -r package; do \

@@ -10,6 +10,8 @@
 #   apt.txt            Debian packages, by apt, as root only
 #   go.mod             the module's tools (`tool` lines), into bin/
 #   requirements.txt   a Python virtual environment of exactly these versions
+#   package-lock.json  npm packages of exactly these versions, whose own install
+#                      scripts do not run
 #   finish.sh          run last, with the installed folder as its argument
 #
 # Everything but the Debian packages lands in AIWATCH_TOOLS (by default
@@ -34,6 +36,7 @@ key() {
 		uname -sm
 		if [[ -f $here/$1/go.mod ]]; then go env GOVERSION GOOS GOARCH; fi
 		if [[ -f $here/$1/requirements.txt ]]; then python3 -c 'import sys; print(sys.version, sys.prefix)'; fi
+		if [[ -f $here/$1/package-lock.json ]]; then node --version || true; fi
 		cd "$here/$1" && find -L . -type f ! -name '*_test.go' ! -name README.md | LC_ALL=C sort | xargs sha256sum
 	} | sha256sum | cut -c1-12
 }
@@ -70,7 +73,6 @@ install_debian() {
 # build NAME DIR: installs what the folder pins into the empty DIR.
 build() {
 	local name=$1 dir=$2
-	install_debian "$name"
 	if [[ -f $here/$name/go.mod ]]; then
 		# Outside any workspace, and without asking git about the clone.
 		(cd "$here/$name" && GOWORK=off GOFLAGS=-buildvcs=false GOBIN=$dir/bin go install tool)
@@ -80,15 +82,24 @@ build() {
 		"$dir/bin/python" -m pip install --quiet --disable-pip-version-check \
 			--requirement "$here/$name/requirements.txt"
 	fi
+	if [[ -f $here/$name/package-lock.json ]]; then
+		(cd "$here/$name" && cp package.json package-lock.json .npmrc "$dir")
+		(cd "$dir" && npm ci --ignore-scripts --no-progress --no-update-notifier)
+	fi
 	if [[ -f $here/$name/finish.sh ]]; then
 		bash "$here/$name/finish.sh" "$dir"
 	fi
 }
 
 install_one() {
-	local name=$1 dir started=$SECONDS
+	local name=$1 dir said started=$SECONDS
 	if [[ ! -d $here/$name ]]; then
 		say "$name: no such tool; there are: $(names | tr '\n' ' ')"
+		return 1
+	fi
+	# First of all: the interpreter whose version is in the key may come with it.
+	if ! said=$(install_debian "$name" 2>&1); then
+		say "$name: $said"
 		return 1
 	fi
 	dir=$(folder "$name")

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -376,6 +377,24 @@ func TestGitLFS(t *testing.T) {
 }
 
 // TestAbsent proves that an absent counterpart is never passed over in a CI.
+func TestDashboards(t *testing.T) {
+	t.Parallel()
+	d := counterpart.Dashboards(t)
+	command := exec.CommandContext(t.Context(), d.Node, "-e", `
+const { chromium } = require('playwright-core');
+(async () => {
+	const browser = await chromium.launch({ executablePath: process.argv[1], args: ['--disable-gpu', '--no-sandbox'] });
+	const page = await browser.newPage();
+	await page.setContent('<p>drawn</p>');
+	console.log(await page.textContent('p'), require('@splunk/dashboard-core/package.json').version);
+	await browser.close();
+})();`, d.Chromium)
+	command.Dir = d.Dir
+	out, err := command.CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Equal(t, "drawn 29.6.0\n", string(out))
+}
+
 func TestAbsent(t *testing.T) {
 	for _, c := range []struct {
 		name, ci, want string

@@ -1,7 +1,8 @@
 // Package counterpart starts the real programs that aiwatch talks to, for
 // integration tests: an S3 server, SQS with S3 notifications, OpenTelemetry's
-// HEC receiver, MLflow 2 and 3, Git and LFS over HTTP. No test of a collector or
-// of the delivery is finished before it ran against one of these.
+// HEC receiver, MLflow 2 and 3, Git and LFS over HTTP, and Splunk's dashboard
+// renderer in a browser. No test of a collector, of the delivery or of a
+// dashboard is finished before it ran against one of these.
 //
 // Each function starts its program on a free loopback port, waits until it
 // answers, and stops it when the test ends; the program's output is in the log

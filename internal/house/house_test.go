@@ -47,6 +47,7 @@ var rooms = map[string][]string{
 	"internal/detection":   {"internal/addon", "internal/conf", "internal/event", "internal/spl", "splunk_app"},
 	"internal/dashboard":   {"internal/detection", "internal/spl"},
 	"splunk_app":           {},
+	"splunk_app/preview":   {all},
 	"internal/scenario":    {all},
 	"internal/audit":       {all},
 	"internal/inputs":      {all},

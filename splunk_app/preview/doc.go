@@ -1,0 +1,18 @@
+// Package preview shows the app's dashboards in a browser without Splunk: a
+// stand-in for what of splunkd and Splunk's web interface a dashboard needs,
+// over the evaluator of internal/spl, with the pages drawn by Splunk's own
+// renderer.
+//
+// The way through it:
+//
+//	data.go      what is searched: a played scenario, a file, or events as they come
+//	play.go      plays a scenario once and keeps what came of it
+//	rest.go      splunkd's search REST: jobs, results, chained searches
+//	page.go      pages, navigation, the plain search page
+//	server.go    listener on loopback, and who may ask
+//	bundle.go    the renderer, bundled from web/ and the packages of tools/dashboards
+//	browser.go   one Chromium that draws pages
+//
+// serve is `make preview`, shoot draws one page, screenshots draws those of the
+// documentation. None of it is part of a package.
+package preview

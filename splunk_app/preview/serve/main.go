@@ -1,0 +1,58 @@
+// Command serve shows the app in a browser without Splunk: `make preview`.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"aiwatch/splunk_app/preview"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "preview:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	var source preview.Source
+	listen := flag.String("listen", "127.0.0.1:8000", "loopback `ADDRESS` to listen on, port 0 for a free one")
+	source.Flags(flag.CommandLine)
+	flag.Parse()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	root, err := preview.FindRoot()
+	if err != nil {
+		return err
+	}
+	packages, err := root.Packages()
+	if err != nil {
+		return err
+	}
+	bundle, err := preview.Build(packages)
+	if err != nil {
+		return err
+	}
+	data, err := source.Load(ctx, root, log)
+	if err != nil {
+		return err
+	}
+	server, err := preview.Serve(*listen, preview.Config{App: func() (fs.FS, error) { return root.App() }, Data: data, Bundle: bundle})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("the app is at %s, as of %s\n", server.URL, data.Now().Format("2006-01-02 15:04 MST"))
+	select {
+	case <-ctx.Done():
+	case <-server.Done():
+	}
+	return server.Close()
+}

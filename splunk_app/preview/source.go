@@ -1,0 +1,96 @@
+package preview
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"aiwatch/internal/detection"
+	"aiwatch/internal/spl"
+)
+
+// A Source says what is searched; its fields are the flags of the commands.
+type Source struct {
+	Scenario string // folder of a scenario to play
+	Events   string // file of events instead
+	Lookups  string // folder of lookups, over the app's
+	Now      string // the searches' clock
+}
+
+// Flags adds the flags that choose a source.
+func (s *Source) Flags(flags *flag.FlagSet) {
+	flags.StringVar(&s.Scenario, "scenario", "", "play the scenario in `DIR`; without any source the insider's week")
+	flags.StringVar(&s.Events, "events", "", "search the events of `FILE`, an envelope or flat row a line")
+	flags.StringVar(&s.Lookups, "lookups", "", "take lookups from the CSV files in `DIR`, over the app's")
+	flags.StringVar(&s.Now, "now", "", "the searches' clock: epoch seconds or RFC 3339; without it the end of what was recorded")
+}
+
+// Load makes the data.
+func (s *Source) Load(ctx context.Context, root Root, log *slog.Logger) (*Data, error) {
+	app, err := root.App()
+	if err != nil {
+		return nil, err
+	}
+	data, err := s.recorded(ctx, root, app, log)
+	if err != nil {
+		return nil, err
+	}
+	if s.Lookups != "" {
+		if err := LoadLookups(data.engine, s.Lookups); err != nil {
+			return nil, err
+		}
+	}
+	if s.Now != "" {
+		now, err := spl.ParseTime(s.Now, time.Now(), time.UTC)
+		if err != nil {
+			return nil, fmt.Errorf("--now: %w", err)
+		}
+		data.now = func() time.Time { return now }
+	}
+	return data, nil
+}
+
+func (s *Source) recorded(ctx context.Context, root Root, app fs.FS, log *slog.Logger) (*Data, error) {
+	if s.Events != "" {
+		engine, err := detection.Engine(app, time.UTC)
+		if err != nil {
+			return nil, err
+		}
+		if err := LoadEvents(engine, s.Events); err != nil {
+			return nil, err
+		}
+		end, err := newest(ctx, engine)
+		if err != nil {
+			return nil, fmt.Errorf("find the newest event: %w", err)
+		}
+		return NewData(engine, func() time.Time { return end }), nil
+	}
+	dir := s.Scenario
+	if dir == "" {
+		dir = root.Path("splunk_app", "scenarios", "people_insiders")
+	}
+	cache, err := playCache()
+	if err != nil {
+		return nil, err
+	}
+	log.Info("playing, unless that was done before", "scenario", dir)
+	recording, err := Play(ctx, root, app, dir, cache)
+	if err != nil {
+		return nil, err
+	}
+	return recording.Load(ctx, app)
+}
+
+// playCache is where plays are kept.
+func playCache() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find a place for what was played: %w", err)
+	}
+	return filepath.Join(dir, "aiwatch-preview"), nil
+}
