@@ -123,14 +123,15 @@ func TestShown(t *testing.T) {
 		{"s3://models/one.bin", "", "models/one.bin"},
 		{"s3://models", "", "models"},
 		{"s3://models/fraud/v3/part-1", "gold", "gold"},
+		{"s3://jewels/x/1", "", "a jewel"},
 		{"aiwatch:c/aiwatch_s3://prod", "", "aiwatch:c/aiwatch_s3://prod"},
 		{"", "", "unknown"},
 	} {
 		engine := appEngine(t)
-		jewels, err := spl.ReadTable(strings.NewReader("asset_id,asset_name,owner,env\nmlflow:prod/*,x,o,prod\n"))
+		jewels, err := spl.ReadTable(strings.NewReader("asset_id,asset_name,owner,env\nmlflow:prod/*,,o,prod\ns3://jewels/*,a jewel,o,\n"))
 		require.NoError(t, err)
 		engine.Lookups.Set("aiwatch_crown_jewels.csv", jewels)
-		res, err := engine.Run(t.Context(), fmt.Sprintf("| makeresults | eval asset_id=nullif(%q,\"\"), asset_name=nullif(%q,\"\"), severity=\"high\" | `aiwatch_shown`", c.id, c.name), spl.Params{Now: checkTime})
+		res, err := engine.Run(t.Context(), fmt.Sprintf("| makeresults | eval asset_id=nullif(%q,\"\"), asset_name=nullif(%q,\"\"), severity=\"high\" | `aiwatch_shown` | `aiwatch_weight`", c.id, c.name), spl.Params{Now: checkTime})
 		require.NoError(t, err)
 		get := func(field string) string { return res.Get(res.Rows[0], field).String() }
 		require.Equal(t, c.want, get("asset"), c.id)
