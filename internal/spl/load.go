@@ -34,7 +34,7 @@ func (s *Store) Load(r io.Reader) (int, error) {
 			return 0, fmt.Errorf("read gzip: %w", err)
 		}
 		br = bufio.NewReaderSize(z, 1<<20)
-	} else if bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
+	} else if isZstd(magic) {
 		z, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1))
 		if err != nil {
 			return 0, fmt.Errorf("read zstd: %w", err)
@@ -71,6 +71,12 @@ func (s *Store) Load(r io.Reader) (int, error) {
 			return count, fmt.Errorf("line %d: %w", line, err)
 		}
 	}
+}
+
+// isZstd tells whether this is how a zstd file begins: with a frame, or with one
+// that is to be skipped, as in a file of the archive.
+func isZstd(magic []byte) bool {
+	return bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) || len(magic) == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18})
 }
 
 // seal frees what only adding needs. Whoever adds event by event between
