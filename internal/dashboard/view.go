@@ -195,6 +195,9 @@ func Parse(name string, text []byte) (*View, error) {
 	return v, nil
 }
 
+// JSON is the definition as it is written.
+func (v *View) JSON() json.RawMessage { return json.RawMessage(bytes.TrimSpace(v.text)) }
+
 // offset is where a definition could not be read.
 func (v *View) offset(err error, read int64) int64 {
 	var kind *json.UnmarshalTypeError

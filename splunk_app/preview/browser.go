@@ -76,9 +76,7 @@ type order struct {
 	Script   string `json:"script,omitempty"`
 	Argument any    `json:"argument,omitempty"`
 	Selector string `json:"selector,omitempty"`
-	Nth      int    `json:"nth,omitempty"`
-	Value    string `json:"value,omitempty"`
-	Timeout  int    `json:"timeout,omitempty"` // milliseconds
+	Text     string `json:"text,omitempty"`
 }
 
 // reply is its answer.

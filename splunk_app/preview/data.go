@@ -9,6 +9,12 @@ import (
 	"aiwatch/internal/spl"
 )
 
+// A Searcher runs searches.
+type Searcher interface {
+	// Run runs a search. One that is at fault is a *spl.Refusal.
+	Run(ctx context.Context, s Search) (*spl.Result, error)
+}
+
 // Search is what a browser asks for.
 type Search struct {
 	Text, Earliest, Latest string

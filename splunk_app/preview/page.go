@@ -8,14 +8,14 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
-	"net/url"
-	"path"
 	"slices"
 	"strings"
+
+	"aiwatch/internal/dashboard"
 )
 
 const (
-	appID   = "aiwatch"
+	appID   = dashboard.App
 	user    = "admin"
 	locale  = "/en-US"
 	splunkd = locale + "/splunkd/__raw"
@@ -29,55 +29,27 @@ var web embed.FS
 
 var templates = template.Must(template.ParseFS(web, "web/*.html"))
 
-// A View is a dashboard as it stands in the app.
-type View struct {
-	Name        string          `xml:"-"`
-	Theme       string          `xml:"theme,attr"`
-	Label       string          `xml:"label"`
-	Description string          `xml:"description"`
-	Definition  json.RawMessage `xml:"-"`
-}
-
-// Views reads the dashboards of an app, in the order of its navigation.
-func Views(app fs.FS) ([]*View, error) {
-	const dir = "default/data/ui/views"
-	paths, err := fs.Glob(app, dir+"/*.xml")
-	if err != nil {
-		return nil, fmt.Errorf("list the dashboards: %w", err)
-	}
-	var all []*View
-	for _, name := range paths {
-		text, err := fs.ReadFile(app, name)
-		if err != nil {
-			return nil, fmt.Errorf("read a dashboard: %w", err)
-		}
-		file := struct {
-			XMLName xml.Name `xml:"dashboard"`
-			*View
-			Definition string `xml:"definition"`
-		}{View: &View{Name: strings.TrimSuffix(path.Base(name), ".xml"), Theme: "dark"}}
-		if err := xml.Unmarshal(text, &file); err != nil {
-			return nil, fmt.Errorf("read the dashboard %s: %w", name, err)
-		}
-		file.View.Definition = json.RawMessage(strings.TrimSpace(file.Definition))
-		if !json.Valid(file.View.Definition) {
-			return nil, fmt.Errorf("read the dashboard %s: its definition is no JSON", name)
-		}
-		all = append(all, file.View)
-	}
+// views reads the dashboards of an app, in the order of its navigation. Those
+// that can be read come with the error of the others.
+func views(app fs.FS) ([]*dashboard.View, error) {
+	all, problems := dashboard.Load(app)
 	entries, err := navigation(app)
 	if err != nil {
 		return nil, err
 	}
-	place := func(v *View) int { return slices.IndexFunc(entries, func(e entry) bool { return e.Name == v.Name }) }
-	slices.SortStableFunc(all, func(a, b *View) int { return place(a) - place(b) })
-	return all, nil
+	place := func(v *dashboard.View) int {
+		if at := slices.IndexFunc(entries, func(e entry) bool { return e.Name == v.Name }); at >= 0 {
+			return at
+		}
+		return len(entries)
+	}
+	slices.SortStableFunc(all, func(a, b *dashboard.View) int { return place(a) - place(b) })
+	return all, problems
 }
 
 // entry is a page in the app's navigation.
 type entry struct {
-	Name    string `xml:"name,attr"`
-	Default bool   `xml:"default,attr"`
+	Name string `xml:"name,attr"`
 }
 
 func navigation(app fs.FS) ([]entry, error) {
@@ -103,14 +75,14 @@ func navigation(app fs.FS) ([]entry, error) {
 // pages are those of the app.
 type pages struct {
 	app    func() (fs.FS, error) // read anew for each page
-	data   *Data
+	data   Searcher
 	bundle string // its version, part of its address
 }
 
 // shell is what all pages have.
 type shell struct {
-	Title, Theme, Other, Switch, Bundle string
-	Nav                                 []link
+	Title, Theme, Bundle string
+	Nav                  []link
 }
 
 type link struct {
@@ -123,6 +95,7 @@ type settings struct {
 	Splunkd    string          `json:"splunkd"`
 	Zone       string          `json:"zone"`
 	Theme      string          `json:"theme"`
+	Cookie     string          `json:"cookie"` // that remembers the theme
 	Definition json.RawMessage `json:"definition"`
 }
 
@@ -136,71 +109,55 @@ func (p *pages) register(mux *http.ServeMux) {
 }
 
 func (p *pages) home(w http.ResponseWriter, r *http.Request) {
-	_, views, err := p.read()
+	all, _, err := p.read()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	first := searchView
-	if len(views) > 0 {
-		first = views[0].Name
-	}
-	http.Redirect(w, r, appPath+first, http.StatusFound)
+	http.Redirect(w, r, all[0].URL, http.StatusFound)
 }
 
-func (p *pages) read() (fs.FS, []*View, error) {
+// read lists all pages, the search page among them, and the dashboards.
+func (p *pages) read() ([]link, []*dashboard.View, error) {
 	app, err := p.app()
 	if err != nil {
 		return nil, nil, err
 	}
-	views, err := Views(app)
-	return app, views, err
+	all, err := views(app)
+	if len(all) == 0 && err != nil {
+		return nil, nil, err
+	}
+	var links []link
+	for _, v := range all {
+		links = append(links, link{Label: v.Label, URL: appPath + v.Name})
+	}
+	return append(links, link{Label: "Search", URL: appPath + searchView}), all, err
 }
 
 func (p *pages) page(w http.ResponseWriter, r *http.Request) {
-	app, views, err := p.read()
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	entries, err := navigation(app)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
+	links, all, problems := p.read()
 	name := r.PathValue("view")
-	s := shell{Bundle: p.bundle}
-	for _, v := range views {
-		if !slices.ContainsFunc(entries, func(e entry) bool { return e.Name == v.Name }) {
-			entries = append(entries, entry{Name: v.Name}) // not in the navigation yet
-		}
+	for i := range links {
+		links[i].Here = links[i].URL == appPath+name
 	}
-	for _, e := range entries {
-		label := "Search"
-		if e.Name != searchView {
-			at := slices.IndexFunc(views, func(v *View) bool { return v.Name == e.Name })
-			if at < 0 {
-				continue
-			}
-			label = views[at].Label
-		}
-		s.Nav = append(s.Nav, link{label, appPath + e.Name, e.Name == name})
-	}
+	s := shell{Bundle: p.bundle, Nav: links}
 	if name == searchView {
-		s.Title = "Search"
-		s.themed(w, r, "light")
+		s.Title, s.Theme = "Search", theme(r, "light")
 		p.search(w, r, s)
 		return
 	}
-	at := slices.IndexFunc(views, func(v *View) bool { return v.Name == name })
+	at := slices.IndexFunc(all, func(v *dashboard.View) bool { return v.Name == name })
 	if at < 0 {
+		if problems != nil {
+			http.Error(w, problems.Error(), http.StatusInternalServerError)
+			return
+		}
 		http.Error(w, "The app has no page "+name+".", http.StatusNotFound)
 		return
 	}
-	v := views[at]
-	s.Title = v.Label
-	s.themed(w, r, v.Theme)
-	text, err := json.Marshal(settings{splunkd, "### SERIALIZED TIMEZONE FORMAT 1.0;Y0 NW 55 54 43;@-1 0;", s.Theme, v.Definition})
+	v := all[at]
+	s.Title, s.Theme = v.Label, theme(r, v.Theme)
+	text, err := json.Marshal(settings{splunkd, utc, s.Theme, themeCookie, v.JSON()})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -212,23 +169,22 @@ func (p *pages) page(w http.ResponseWriter, r *http.Request) {
 	}{s, text, v.Description})
 }
 
-// themed takes the theme that was asked for, on this page or one before.
-func (s *shell) themed(w http.ResponseWriter, r *http.Request, theme string) {
-	const name = "aiwatch-preview-theme"
-	if c, err := r.Cookie(name); err == nil {
-		theme = c.Value
+const (
+	// utc is a time zone as splunkd writes it.
+	utc         = "### SERIALIZED TIMEZONE FORMAT 1.0;Y0 NW 55 54 43;@-1 0;"
+	themeCookie = "aiwatch-preview-theme"
+)
+
+// theme is the one that was asked for, on this page or one before.
+func theme(r *http.Request, own string) string {
+	asked := r.URL.Query().Get("theme")
+	if c, err := r.Cookie(themeCookie); err == nil && asked == "" {
+		asked = c.Value
 	}
-	query := r.URL.Query()
-	if asked := query.Get("theme"); asked != "" {
-		theme = asked
-		http.SetCookie(w, &http.Cookie{Name: name, Value: theme, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	if asked == "dark" || asked == "light" {
+		return asked
 	}
-	s.Theme, s.Other = "dark", "light"
-	if theme == "light" {
-		s.Theme, s.Other = "light", "dark"
-	}
-	query.Set("theme", s.Other)
-	s.Switch = (&url.URL{Path: r.URL.Path, RawQuery: query.Encode()}).String()
+	return own
 }
 
 // shownRows bounds the rows of the search page.

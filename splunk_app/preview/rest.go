@@ -26,7 +26,7 @@ type job struct {
 
 // jobs are splunkd's search jobs.
 type jobs struct {
-	data *Data
+	data Searcher
 
 	mu   sync.Mutex
 	made int
@@ -37,7 +37,7 @@ type jobs struct {
 // keptJobs bounds the jobs that are remembered.
 const keptJobs = 1000
 
-func newJobs(data *Data) *jobs { return &jobs{data: data, jobs: map[string]*job{}} }
+func newJobs(data Searcher) *jobs { return &jobs{data: data, jobs: map[string]*job{}} }
 
 // register adds splunkd's endpoints to mux.
 func (j *jobs) register(mux *http.ServeMux) {

@@ -15,7 +15,7 @@ type Config struct {
 	// App reads the app; it is asked for each page, so that a dashboard is seen
 	// as soon as it is saved.
 	App    func() (fs.FS, error)
-	Data   *Data
+	Data   Searcher
 	Bundle *Bundle
 }
 

@@ -17,6 +17,7 @@ const browser = await chromium.launch({
 });
 let page;
 let said = []; // since the page was opened: errors, and requests that went elsewhere
+let caught; // where links led to, while they are caught
 
 // Runs in each page first: counts what is under way, and when the page changed.
 function watch() {
@@ -47,6 +48,7 @@ async function open({ url, width, height }) {
     page = await context.newPage();
     page.setDefaultTimeout(20000);
     said = [];
+    caught = undefined;
     await page.addInitScript(watch);
     const { host } = new URL(url);
     page.on('pageerror', (error) => said.push(`page error: ${error.stack ?? error}`));
@@ -56,7 +58,23 @@ async function open({ url, width, height }) {
         if (asked.protocol !== 'data:' && asked.protocol !== 'blob:' && asked.host !== host) said.push(`asked elsewhere: ${request.url()}`);
     });
     await page.goto(url);
+    await context.route('**', (route) => {
+        if (!caught || !route.request().isNavigationRequest()) return route.continue();
+        caught.push(route.request().url());
+        return route.abort();
+    });
     return {};
+}
+
+// Clicks an element and tells where that leads to; the page stays where it is.
+async function follow({ selector, text }) {
+    caught = [];
+    const found = page.locator(selector);
+    await (text === undefined ? found : found.filter({ hasText: text })).first().click({ force: true });
+    for (const since = Date.now(); !caught.length && Date.now() - since < 3000; ) await page.waitForTimeout(20);
+    const value = caught;
+    caught = undefined;
+    return { value };
 }
 
 // A picture of the whole page, no higher than it is.
@@ -72,16 +90,14 @@ async function picture({ path, width }) {
 const orders = {
     open,
     evaluate: async ({ script, argument }) => ({ value: await page.evaluate(new Function('argument', script), argument) }),
-    wait: async ({ script, argument, timeout }) => {
-        await page.waitForFunction(new Function('argument', script), argument, { timeout: timeout ?? 20000, polling: 50 });
+    click: async ({ selector, text }) => {
+        const found = page.locator(selector);
+        await (text === undefined ? found : found.filter({ hasText: text })).first().click();
         return {};
     },
-    click: async ({ selector, nth }) => {
-        await page.locator(selector).nth(nth ?? 0).click();
-        return {};
-    },
-    fill: async ({ selector, value }) => {
-        await page.locator(selector).first().fill(value);
+    follow,
+    fill: async ({ selector, text }) => {
+        await page.locator(selector).first().fill(text);
         await page.keyboard.press('Enter');
         return {};
     },
@@ -95,7 +111,6 @@ const orders = {
     },
     picture,
     said: async () => ({ said }),
-    where: async () => ({ value: page.url() }),
 };
 
 for await (const line of createInterface({ input: process.stdin })) {

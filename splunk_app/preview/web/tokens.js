@@ -1,5 +1,18 @@
-// Splunk sets the token of an input from the parameter form.TOKEN of the page's
-// address; a time range has one each for its two ends.
+// The parameter form.TOKEN of the page's address is what an input is set to; a
+// time range has one each for its two ends.
+
+// address is that of the page with the inputs set to tokens.
+export function address(definition, tokens, { pathname, search }) {
+    const parameters = new URLSearchParams(search);
+    parameters.delete('theme'); // the button's choice holds from here on
+    for (const { type, options } of Object.values(definition.inputs ?? {})) {
+        const ends = type === 'input.timerange' ? [`${options.token}.earliest`, `${options.token}.latest`] : [options.token];
+        for (const name of ends) {
+            if (tokens[name] !== undefined) parameters.set(`form.${name}`, tokens[name]);
+        }
+    }
+    return `${pathname}?${parameters}`;
+}
 
 export function withTokens(definition, parameters) {
     const inputs = Object.fromEntries(
