@@ -155,17 +155,12 @@ func (b *Browser) Shoot(server, view, theme string, width int, path string) (sai
 	if strings.Contains(view, "?") {
 		separator = "&"
 	}
-	if err := b.Open(server+appPath+view+separator+"theme="+theme, width, 4000); err != nil {
-		return nil, err
-	}
-	if err := b.Picture(path, width); err != nil {
-		return nil, err
-	}
-	if said, err = b.Said(); err != nil {
-		return nil, err
-	}
+	// A page that does not come to rest is worth a picture, too.
+	err = b.Open(server+appPath+view+separator+"theme="+theme, width, 4000)
+	err = errors.Join(err, b.Picture(path, width))
+	said, saidErr := b.Said()
 	var panels []string
-	err = b.Evaluate(panelErrors, nil, &panels)
+	err = errors.Join(err, saidErr, b.Evaluate(panelErrors, nil, &panels))
 	return append(said, panels...), err
 }
 

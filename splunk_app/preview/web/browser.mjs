@@ -40,7 +40,7 @@ function settled(quiet) {
     return drawn && !waiting && window.preview.pending === 0 && performance.now() - window.preview.changed > quiet;
 }
 
-const settle = ({ timeout }) => page.waitForFunction(settled, 400, { timeout: timeout ?? 60000, polling: 50 });
+const settle = () => page.waitForFunction(settled, 400, { timeout: 30000, polling: 50 });
 
 async function open({ url, width, height }) {
     await page?.context().close();
@@ -82,7 +82,7 @@ async function picture({ path, width }) {
     await page.setViewportSize({ width, height: 400 });
     const height = await page.evaluate(() => document.documentElement.scrollHeight);
     await page.setViewportSize({ width, height });
-    await settle({});
+    await settle().catch(() => {});
     await page.screenshot({ path, animations: 'disabled', caret: 'hide' });
     return {};
 }
@@ -105,8 +105,8 @@ const orders = {
         await page.setViewportSize({ width, height });
         return {};
     },
-    settle: async (order) => {
-        await settle(order);
+    settle: async () => {
+        await settle();
         return {};
     },
     picture,

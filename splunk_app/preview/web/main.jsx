@@ -14,7 +14,7 @@ import { address, withTokens } from './tokens.js';
 const definition = () => migrateToTabsLayout({ definition: withTokens(page.definition, new URLSearchParams(location.search)) }).definition;
 
 // As in Splunk, the address holds what the inputs are set to.
-const remember = ({ tokenBinding }) => history.replaceState(null, '', address(page.definition, tokenBinding.default ?? {}, location));
+const remember = (tokens) => history.replaceState(null, '', address(page.definition, tokens.default ?? {}, location));
 
 const other = { dark: 'light', light: 'dark' };
 const button = document.getElementById('theme');
