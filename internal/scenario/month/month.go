@@ -10,23 +10,22 @@
 //	month.go   Options and the files of the folder
 //	people.go  who works there
 //	work.go    what they do in a day
-//	words.go   log lines, calls and commits as their systems write them
 package month
 
 import (
 	"bufio"
 	"cmp"
 	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
+
+	"aiwatch/internal/scenario/words"
 )
 
 // Options are how large a month is. Zero values are filled in.
@@ -49,13 +48,8 @@ func (o *Options) fill() {
 	o.MLflow = cmp.Or(o.MLflow, "3.17")
 }
 
-// Count is what a month holds.
-type Count struct {
-	Lines, Calls, Pushes int
-}
-
 // Write writes the scenario's folder, which must not exist or be empty.
-func Write(dir string, o Options) (count Count, err error) {
+func Write(dir string, o Options) (count words.Count, err error) {
 	o.fill()
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return count, fmt.Errorf("write a month: %s is not empty", dir)
@@ -63,7 +57,10 @@ func Write(dir string, o Options) (count Count, err error) {
 	if err := os.MkdirAll(filepath.Join(dir, "lookups"), 0o755); err != nil {
 		return count, fmt.Errorf("write a month: %w", err)
 	}
-	m := &month{Options: o, rnd: rand.New(rand.NewPCG(o.Seed, 0x6d6f6e7468)), end: o.Start.AddDate(0, 0, o.Days)}
+	m := &month{Options: o, Teller: &words.Teller{
+		Seed: o.Seed, Since: o.Start, End: o.Start.AddDate(0, 0, o.Days), Account: account, MLflow: o.MLflow,
+		Rand: rand.New(rand.NewPCG(o.Seed, 0x6d6f6e7468)),
+	}}
 	m.found()
 	for name, text := range m.files() {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -81,45 +78,16 @@ func Write(dir string, o Options) (count Count, err error) {
 	}
 	out := bufio.NewWriterSize(z, 1<<18)
 	err = m.write(out)
-	return m.count, errors.Join(err, out.Flush(), z.Close())
+	return m.Count, errors.Join(err, out.Flush(), z.Close())
 }
 
 // month is a month that is being told.
 type month struct {
 	Options
-	rnd   *rand.Rand
-	end   time.Time
-	count Count
+	*words.Teller
 
 	people   []*person
 	projects []*project
-	acts     []act // not written yet
-	order    int
-	ids      int
-}
-
-// An act is one line of the scenario.
-type act struct {
-	at    time.Time
-	order int
-	line  []byte
-}
-
-// add tells an act. What lies behind the month's end is not told.
-func (m *month) add(at time.Time, kind string, value any, delay time.Duration) {
-	if at.After(m.end) {
-		return
-	}
-	a := map[string]any{"at": at.UTC().Format(time.RFC3339), kind: value}
-	if delay > 0 {
-		a["delay"] = delay.Round(time.Second).String()
-	}
-	line, err := json.Marshal(a)
-	if err != nil {
-		panic(err) // made of strings and numbers alone
-	}
-	m.order++
-	m.acts = append(m.acts, act{at, m.order, line})
 }
 
 // write tells day after day; what a day leaves for the next waits.
@@ -127,26 +95,11 @@ func (m *month) write(out io.Writer) error {
 	m.history()
 	for day := range m.Days {
 		m.day(m.Start.AddDate(0, 0, day))
-		if err := m.flush(out, m.Start.AddDate(0, 0, day+1)); err != nil {
+		if err := m.Write(out, m.Start.AddDate(0, 0, day+1)); err != nil {
 			return err
 		}
 	}
-	return m.flush(out, m.end.AddDate(1, 0, 0))
-}
-
-func (m *month) flush(out io.Writer, until time.Time) error {
-	slices.SortFunc(m.acts, func(a, b act) int {
-		return cmp.Or(a.at.Truncate(time.Second).Compare(b.at.Truncate(time.Second)), cmp.Compare(a.order, b.order))
-	})
-	n := 0
-	for n < len(m.acts) && m.acts[n].at.Before(until) {
-		if _, err := out.Write(append(m.acts[n].line, '\n')); err != nil {
-			return err
-		}
-		n++
-	}
-	m.acts = append([]act(nil), m.acts[n:]...)
-	return nil
+	return m.Write(out, m.End.AddDate(1, 0, 0))
 }
 
 // files are what stands in the folder beside the acts.
@@ -170,7 +123,7 @@ expect: []
 quiet:
   max_alerts_per_100_people_per_day: 1
   allow: []
-`, m.Seed, m.People, m.Days, m.Start.Format(time.RFC3339), m.end.Format(time.RFC3339), m.People, artifacts, m.MLflow),
+`, m.Options.Seed, m.People, m.Days, m.Start.Format(time.RFC3339), m.End.Format(time.RFC3339), m.People, artifacts, m.Options.MLflow),
 		"inputs.conf": `[aiwatch_s3://acme]
 path = ${S3}
 index = aiwatch

@@ -3,6 +3,8 @@ package month
 import (
 	"fmt"
 	"time"
+
+	"aiwatch/internal/scenario/words"
 )
 
 // The buckets, and the account that they belong to.
@@ -46,7 +48,7 @@ var (
 type project struct {
 	name    string
 	people  []*person
-	repo    *repository
+	repo    *words.Repository
 	version int       // of the model, the newest
 	serves  []serves  // what served since when
 	files   []string  // of the dataset, the newest last
@@ -81,7 +83,7 @@ var givenNames = []string{
 // found makes the organisation.
 func (m *month) found() {
 	for _, name := range projectNames[:min(len(projectNames), max(2, m.People/10))] {
-		m.projects = append(m.projects, &project{name: name, repo: newRepository("acme/" + name)})
+		m.projects = append(m.projects, &project{name: name, repo: words.NewRepository("acme/" + name)})
 	}
 	joiners := 0
 	for i := range m.People {
@@ -155,7 +157,7 @@ func (m *month) lookups() map[string][]string {
 	for _, p := range m.projects {
 		put("aiwatch_pipelines", "s3://%s/%s/*,%s,%s", datasets, p.name, pipeline.name, p.name)
 		put("aiwatch_pipelines", "s3://%s/%s/*,%s,%s", datasets, p.name, migrator.name, p.name)
-		for _, r := range p.of(reviewer, m.end) {
+		for _, r := range p.of(reviewer, m.End) {
 			put("aiwatch_model_owners", "%s,%s", p.name, r.name)
 		}
 	}

@@ -1,0 +1,193 @@
+// Package week writes an insider's week as a scenario: a small organisation with
+// two teams, two models in production and one engineer who has given notice and
+// uses the rights that he has.
+//
+// Three weeks of ordinary work lie in the logs when aiwatch is installed on a
+// Sunday; the week after it is the insider's. One model, vision, can be followed
+// through all three sources: the dataset that the pipeline writes, the commit,
+// the run, the version, its weights in S3 and in Git, and who reads them. In the
+// same week others do what looks alike and is work.
+//
+// The same Options give the same bytes. The package makes raw material only and
+// shares no code with the collectors.
+//
+//	week.go       Options and the files of the folder
+//	people.go     who works there, and what an administrator wrote down of them
+//	work.go       ordinary work: history, the week, and what looks like an insider's
+//	insider.go    the insider's steps, and what must be found
+package week
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"aiwatch/internal/scenario/words"
+)
+
+// Options are which week it is. Zero values are filled in.
+type Options struct {
+	Seed   uint64
+	Start  time.Time // a Sunday, midnight UTC; 2026-03-22 by default
+	MLflow string    // 3.17
+}
+
+func (o *Options) fill() error {
+	if o.Start.IsZero() {
+		o.Start = time.Date(2026, 3, 22, 0, 0, 0, 0, time.UTC)
+	}
+	o.MLflow = cmp.Or(o.MLflow, "3.17")
+	if o.Start.UTC().Weekday() != time.Sunday || !o.Start.Equal(o.Start.UTC().Truncate(24*time.Hour)) {
+		return fmt.Errorf("an insider's week starts on a Sunday at midnight UTC, and %s is none", o.Start.Format(time.RFC3339))
+	}
+	o.Start = o.Start.UTC()
+	return nil
+}
+
+// How long it goes: days of which the logs tell when aiwatch starts, and days
+// with aiwatch.
+const (
+	historyDays = 21
+	watchedDays = 8
+)
+
+// Write writes the scenario's folder, which must not exist or be empty.
+func Write(dir string, o Options) (count words.Count, err error) {
+	if err := o.fill(); err != nil {
+		return count, err
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return count, fmt.Errorf("write an insider's week: %s is not empty", dir)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "lookups"), 0o755); err != nil {
+		return count, fmt.Errorf("write an insider's week: %w", err)
+	}
+	w := newWeek(o)
+	for name, text := range w.files() {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return count, fmt.Errorf("write an insider's week: %w", err)
+		}
+	}
+	f, err := os.Create(filepath.Join(dir, "acts.ndjson"))
+	if err != nil {
+		return count, fmt.Errorf("write an insider's week: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w.tell()
+	out := bufio.NewWriter(f)
+	err = w.Write(out, w.End.AddDate(1, 0, 0))
+	return w.Count, errors.Join(err, out.Flush())
+}
+
+// week is a week that is being told.
+type week struct {
+	Options
+	*words.Teller
+
+	fraud, vision *project
+	features      *words.Repository
+	stolen        stolen
+}
+
+func newWeek(o Options) *week {
+	w := &week{Options: o, Teller: &words.Teller{
+		Seed: o.Seed, Since: o.Start.AddDate(0, 0, -historyDays), End: o.Start.AddDate(0, 0, watchedDays),
+		Account: account, MLflow: o.MLflow, Rand: rand.New(rand.NewPCG(o.Seed, 0x7765656b)),
+	}}
+	w.fraud = &project{name: "fraud", data: "payments", repo: repository("acme/fraud"), lead: ines, engineers: []*person{priya, tomas, robin}}
+	w.vision = &project{name: "vision", data: "damage-photos", repo: repository("acme/vision"), lead: nora, engineers: []*person{paul, mei}}
+	w.features = repository("acme/features")
+	return w
+}
+
+// on is a moment of a day: 0 is the Sunday at which aiwatch starts, 1 the Monday
+// after it; clock is such as "09:30".
+func (w *week) on(day int, clock string) time.Time {
+	at, err := time.Parse("15:04", clock)
+	if err != nil {
+		panic(err) // written in this package
+	}
+	return w.Start.AddDate(0, 0, day).Add(time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute)
+}
+
+// files are what stands in the folder beside the acts.
+func (w *week) files() map[string]string {
+	files := map[string]string{
+		"scenario.yml": w.scenario(),
+		"inputs.conf": `[aiwatch_s3://acme]
+path = ${S3}
+interval = 900
+index = aiwatch
+watch_buckets = ` + artifacts + ", " + datasets + `
+
+[aiwatch_mlflow://prod]
+url = ${MLFLOW}
+interval = 1800
+instance = prod
+index = aiwatch
+access_log = ${ACCESS_LOG}
+trust = authenticated
+
+[aiwatch_git://acme]
+url = ${GIT}/acme/fraud.git, ${GIT}/acme/vision.git, ${GIT}/acme/features.git
+root = ${GIT}
+instance = git.acme.example
+index = aiwatch
+access_log = ${ACCESS_LOG}
+trust = authenticated
+backfill = 13
+`,
+		"aiwatch.conf": `[hec]
+url = https://splunk.acme.example:8088
+token_env = HEC_TOKEN
+index = aiwatch
+
+[health]
+interval = 20m
+
+[asset_rule://base]
+bucket = ` + artifacts + `
+pattern = ^base/(?P<name>[^/]+)/
+asset_type = model
+
+[asset_rule://reports]
+bucket = ` + artifacts + `
+pattern = ^reports/(?P<name>[^/]+)/
+asset_type = artifact
+
+[asset_rule://datasets]
+bucket = ` + datasets + `
+pattern = ^(?P<name>[^/]+)/
+asset_type = dataset
+`,
+	}
+	for name, rows := range w.lookups() {
+		files[filepath.Join("lookups", name+".csv")] = strings.Join(rows, "\n") + "\n"
+	}
+	return files
+}
+
+// scenario is scenario.yml.
+func (w *week) scenario() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "name: an insider's week\nstory: >\n  %s\nstart: %s\nend: %s\npeople: %d\nartifact_root: s3://%s/mlflow\nmlflow: %q\nexpect:\n",
+		strings.ReplaceAll(story, "\n", "\n  "), w.Start.Format(time.RFC3339), w.End.Format(time.RFC3339), len(people), artifacts, w.Options.MLflow)
+	for _, x := range w.expected() {
+		fmt.Fprintf(&b, "  - {detection: %d", x.detection)
+		if x.user != "" {
+			fmt.Fprintf(&b, ", user: %s", x.user)
+		}
+		if x.asset != "" {
+			fmt.Fprintf(&b, ", asset: %q", x.asset)
+		}
+		fmt.Fprintf(&b, ", from: %s, to: %s, why: %q}\n", x.from.Format(time.RFC3339), x.to.Format(time.RFC3339), x.why)
+	}
+	b.WriteString("quiet:\n  max_alerts_per_100_people_per_day: 0\n")
+	return b.String()
+}
