@@ -13,6 +13,7 @@ import (
 
 	"aiwatch/internal/detection"
 	"aiwatch/internal/scenario"
+	"aiwatch/internal/scenario/week"
 	"aiwatch/internal/spl"
 )
 
@@ -20,7 +21,7 @@ import (
 func (p *program) scenarioCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "scenario",
-		Usage:  "play scenarios through collectors and searches, and compare",
+		Usage:  "write scenarios, and play them through collectors and searches",
 		Action: subcommandNeeded,
 		Subcommands: []*cli.Command{{
 			Name:      "run",
@@ -34,9 +35,22 @@ func (p *program) scenarioCommand() *cli.Command {
 				"not, 2 when a scenario itself is wrong.",
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "write-events", Usage: "keep what the collectors made in `FILE`, an envelope a line"},
+				&cli.StringFlag{Name: "write-findings", Usage: "keep what the searches found in `FILE`, as their summary index has it, a row a line"},
+				&cli.StringFlag{Name: "write-lookups", Usage: "keep all lookups and baselines, as the searches left them, in `DIR`; for one scenario"},
 				&cli.StringFlag{Name: appFlag, Usage: "run the searches of the app in `DIR`, as it is installed, instead of the built-in app's"},
 			},
 			Action: p.runScenarios,
+		}, {
+			Name:      "week",
+			Usage:     "write the scenario of an insider's week",
+			ArgsUsage: "DIR",
+			Description: "Makes up a small organisation with two models in production, three weeks of its\n" +
+				"ordinary work, and a week in which an engineer who has given notice uses his rights\n" +
+				"against it. The folder is a scenario: aiwatch scenario run plays it.",
+			Flags: []cli.Flag{
+				&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "another seed, another week of ordinary work"},
+			},
+			Action: p.writeWeek,
 		}},
 	}
 }
@@ -75,14 +89,21 @@ func (p *program) runScenarios(c *cli.Context) (err error) {
 	if err := errors.Join(wrong...); err != nil {
 		return scenarioError(err)
 	}
-	if path := c.String("write-events"); path != "" {
+	for flag, into := range map[string]*io.Writer{"write-events": &run.Events, "write-findings": &run.Summary} {
+		path := c.String(flag)
+		if path == "" {
+			continue
+		}
 		f, err := os.Create(path)
 		if err != nil {
-			return exitWith(exitUsage, fmt.Errorf("--write-events: %w", err))
+			return exitWith(exitUsage, fmt.Errorf("--%s: %w", flag, err))
 		}
-		events := bufio.NewWriterSize(f, 1<<18)
-		defer func() { err = errors.Join(err, events.Flush(), f.Close()) }()
-		run.Events = io.Writer(events)
+		lines := bufio.NewWriterSize(f, 1<<18)
+		defer func() { err = errors.Join(err, lines.Flush(), f.Close()) }()
+		*into = lines
+	}
+	if run.Lookups = c.String("write-lookups"); run.Lookups != "" && len(all) > 1 {
+		return exitWith(exitUsage, errors.New("--write-lookups keeps the lookups of one scenario, and several are named"))
 	}
 	if p.getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(spl.MemoryGoal)
@@ -100,6 +121,23 @@ func (p *program) runScenarios(c *cli.Context) (err error) {
 	if failed > 0 {
 		return exitWith(exitFailed, fmt.Errorf("%d of %d scenarios: not all was found, or too much was raised", failed, len(all)))
 	}
+	return nil
+}
+
+// writeWeek writes the scenario of an insider's week.
+func (p *program) writeWeek(c *cli.Context) error {
+	dirs, err := flagsBehind(c)
+	if err == nil && len(dirs) != 1 {
+		err = errors.New("scenario week takes the folder to write; see aiwatch scenario week --help")
+	}
+	if err != nil {
+		return exitWith(exitUsage, err)
+	}
+	count, err := week.Write(dirs[0], week.Options{Seed: c.Uint64("seed")})
+	if err != nil {
+		return exitWith(exitUsage, err)
+	}
+	fmt.Fprintf(p.stdout, "%s: %d access-log lines, %d MLflow calls, %d pushes; play it with\n  aiwatch scenario run %[1]s\n", printable(dirs[0]), count.Lines, count.Calls, count.Pushes)
 	return nil
 }
 

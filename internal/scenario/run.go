@@ -16,6 +16,12 @@ type Run struct {
 	Findings io.Writer
 	// Events gets what the collectors made, an envelope a line; nil keeps none.
 	Events io.Writer
+	// Summary gets what the searches wrote to their summary index, a flat row a
+	// line; nil keeps none.
+	Summary io.Writer
+	// Lookups is the folder for the lookups as the searches left them; empty
+	// keeps none.
+	Lookups string
 	// Warn is told what an author should know; nil tells nobody.
 	Warn func(text string)
 }
@@ -50,6 +56,16 @@ func (r *Run) Do(ctx context.Context, s *Scenario) (*Verdict, error) {
 	if r.Warn != nil {
 		for _, w := range append(rec.Warnings, report.Warnings...) {
 			r.Warn(w)
+		}
+	}
+	if r.Summary != nil {
+		if err := report.WriteFindings(ctx, r.Summary); err != nil {
+			return nil, err
+		}
+	}
+	if r.Lookups != "" {
+		if err := report.WriteLookups(r.Lookups); err != nil {
+			return nil, err
 		}
 	}
 	verdict := s.Judge(report.Findings)

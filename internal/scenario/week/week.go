@@ -33,7 +33,7 @@ import (
 
 // Options are which week it is. Zero values are filled in.
 type Options struct {
-	Seed   uint64
+	Seed   uint64    // 1
 	Start  time.Time // a Sunday, midnight UTC; 2026-03-22 by default
 	MLflow string    // 3.17
 }
@@ -42,7 +42,7 @@ func (o *Options) fill() error {
 	if o.Start.IsZero() {
 		o.Start = time.Date(2026, 3, 22, 0, 0, 0, 0, time.UTC)
 	}
-	o.MLflow = cmp.Or(o.MLflow, "3.17")
+	o.MLflow, o.Seed = cmp.Or(o.MLflow, "3.17"), cmp.Or(o.Seed, 1)
 	if o.Start.UTC().Weekday() != time.Sunday || !o.Start.Equal(o.Start.UTC().Truncate(24*time.Hour)) {
 		return fmt.Errorf("an insider's week starts on a Sunday at midnight UTC, and %s is none", o.Start.Format(time.RFC3339))
 	}

@@ -1,8 +1,10 @@
 package week
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -13,6 +15,9 @@ import (
 // TestWeek plays the week through the collectors and the whole app: each step of
 // the insider is found, and nothing of what others do is.
 func TestWeek(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays a week")
+	}
 	dir := filepath.Join(t.TempDir(), "week")
 	_, err := Write(dir, Options{})
 	require.NoError(t, err)
@@ -34,4 +39,26 @@ func TestWeek(t *testing.T) {
 	require.Empty(t, verdict.Missed)
 	require.Empty(t, verdict.Unclaimed)
 	t.Logf("%v, played in %s, searched in %s, %d runs", report.Events, rec.Took, report.Took, report.Runs)
+}
+
+func TestTheSameOptionsGiveTheSameWeek(t *testing.T) {
+	acts := func(o Options) []byte {
+		dir := filepath.Join(t.TempDir(), "week")
+		_, err := Write(dir, o)
+		require.NoError(t, err)
+		text, err := os.ReadFile(filepath.Join(dir, "acts.ndjson"))
+		require.NoError(t, err)
+		return text
+	}
+	require.Equal(t, acts(Options{}), acts(Options{Seed: 1}))
+	require.NotEqual(t, acts(Options{}), acts(Options{Seed: 2}))
+}
+
+func TestWhatIsNoWeekIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Write(filepath.Join(dir, "week"), Options{Start: time.Date(2026, 3, 23, 0, 0, 0, 0, time.UTC)})
+	require.ErrorContains(t, err, "starts on a Sunday at midnight UTC")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "thesis.txt"), nil, 0o600))
+	_, err = Write(dir, Options{})
+	require.ErrorContains(t, err, "is not empty")
 }
