@@ -19,7 +19,7 @@ import (
 )
 
 // TestDocsRun does what the pages say, in an empty home, with the program of
-// this build as aiwatch and dist/aiwatch. What stands behind the language of a
+// this build as aiwatch and dist/aiwatch, and splunk_app beside it. What stands behind the language of a
 // fence says what a block is:
 //
 //	sh run          a script, which must end with 0. The scripts of a page are
@@ -103,7 +103,10 @@ func newReader(t *testing.T) *reader {
 	for _, dir := range []string{home, filepath.Join(r.dir, "dist")} {
 		require.NoError(t, os.Mkdir(dir, 0o700))
 	}
+	app, err := filepath.Abs(filepath.Join(top, "splunk_app"))
+	require.NoError(t, err)
 	require.NoError(t, os.Symlink(program, filepath.Join(r.dir, "dist", "aiwatch")))
+	require.NoError(t, os.Symlink(app, filepath.Join(r.dir, "splunk_app")))
 	r.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + t.TempDir(), "LANG=C.UTF-8",
 		// Nobody is asked but loopback, neither for data nor for credentials.

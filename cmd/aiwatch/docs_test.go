@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -11,12 +12,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/urfave/cli/v2"
 	"mvdan.cc/sh/v3/syntax"
 
 	searchtime "aiwatch/internal/addon"
+	"aiwatch/internal/conf"
+	"aiwatch/internal/detection"
+	"aiwatch/internal/spl"
 )
 
 // repository is what a page may point at.
@@ -26,6 +31,8 @@ type repository struct {
 	tests          map[string]bool // tests, benchmarks and fuzz targets
 	targets        map[string]bool // of the Makefile
 	app            *cli.App
+	engine         *spl.Engine
+	scratch        string // a folder for configurations
 }
 
 var (
@@ -36,9 +43,13 @@ var (
 func readRepository(t *testing.T) *repository {
 	t.Helper()
 	files := repositoryFiles(t)
+	app, err := detection.FS()
+	require.NoError(t, err)
+	engine, err := detection.Engine(app, time.UTC)
+	require.NoError(t, err)
 	r := &repository{
 		files: map[string]bool{}, folders: map[string]bool{}, tests: map[string]bool{}, targets: map[string]bool{},
-		pages: readPages(t, files), app: (&program{}).app(),
+		pages: readPages(t, files), app: (&program{}).app(), engine: engine, scratch: t.TempDir(),
 	}
 	for _, name := range files {
 		r.files[name] = true
@@ -86,14 +97,61 @@ func (r *repository) mistakes(p *page) (all []string) {
 		note(s.line, r.span(s.text))
 	}
 	for _, b := range p.blocks {
-		if b.language != "sh" {
-			continue
-		}
-		for _, mistake := range r.script(b.text) {
-			note(b.line, mistake)
+		switch b.language {
+		case "sh":
+			for _, mistake := range r.script(b.text) {
+				note(b.line, mistake)
+			}
+		case "ini":
+			note(b.line, r.settings(b.text))
+		case "spl":
+			if _, err := r.engine.Parse(strings.TrimSpace(b.text), time.Now()); err != nil {
+				note(b.line, "no search: "+err.Error())
+			}
 		}
 	}
 	return all
+}
+
+// scenarioVariable stands in the configuration of a scenario for a place that
+// its player makes.
+var scenarioVariable = regexp.MustCompile(`\$\{\w+\}`)
+
+// settings says what is wrong with stanzas of ours; those of Splunk's own files
+// are not looked at.
+func (r *repository) settings(text string) string {
+	text = scenarioVariable.ReplaceAllString(text, "/x")
+	file, err := conf.Parse("block", strings.NewReader(text))
+	if err != nil {
+		return err.Error()
+	}
+	dir, err := os.MkdirTemp(r.scratch, "conf")
+	if err != nil {
+		return err.Error()
+	}
+	var stanzas [2]conf.File // of inputs.conf, of aiwatch.conf
+	for _, s := range file.Stanzas {
+		name, _, _ := strings.Cut(s.Name, "://")
+		at := slices.IndexFunc(conf.Kinds(), func(k *conf.Kind) bool { return k.Name == name })
+		if at < 0 {
+			return ""
+		}
+		to := &stanzas[1]
+		if conf.Kinds()[at].IsInput() {
+			to = &stanzas[0]
+		}
+		to.Stanzas = append(to.Stanzas, s)
+	}
+	for i, name := range []string{"inputs.conf", "aiwatch.conf"} {
+		to := filepath.Join(dir, "local", name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o700), os.WriteFile(to, []byte(stanzas[i].String()), 0o600)); err != nil {
+			return err.Error()
+		}
+	}
+	if _, err := conf.Load(dir); err != nil {
+		return strings.ReplaceAll(err.Error(), dir+"/", "")
+	}
+	return ""
 }
 
 // link says what is wrong with a link of the page.
@@ -284,6 +342,11 @@ func TestDocsRules(t *testing.T) {
 		{"```sh\naiwatch queue sort\n```", `aiwatch queue has no command "sort"`},
 		{"```sh\naiwatch collect prod --conf x\n```", "--conf is behind an argument"},
 		{"```sh\nif true\n```", "no script of the shell"},
+		{"```ini\n[aiwatch_s3://prod]\nbucket = logs\n[hec]\nurl = https://splunk.example.com:8088\ntoken_env = TOKEN\n```", ""},
+		{"```ini\n[AI Asset - Made up - Rule]\ndisabled = 0\n```", ""},
+		{"```spl\n`aiwatch_findings` | stats count by user\n```", ""},
+		{"```spl\n`no_such_macro` | stats count by user\n```", "no search"},
+		{"```ini\n[aiwatch_s3://prod]\nbuckets = logs\n```", "buckets"},
 	} {
 		found := strings.Join(r.mistakes(readPage("PAGE.md", []byte(c.text))), "\n")
 		if c.mistake == "" {

@@ -101,6 +101,7 @@ func BenchmarkBacklog(b *testing.B) {
 	}
 	dir, truth := logs(b)
 	var most, last int64
+	var waiting backlog
 	for b.Loop() {
 		conf := configuration(b, "path = "+dir+"\nscope = all\n"+watchBuckets, deadURL(b))
 		state := filepath.Join(b.TempDir(), "state")
@@ -118,7 +119,7 @@ func BenchmarkBacklog(b *testing.B) {
 			most, last = max(most, now), now
 			if time.Since(asked) > 500*time.Millisecond {
 				asked = time.Now()
-				if queued(b, state) >= truth.Lines {
+				if waiting = queued(b, state); waiting.Waiting.Events >= truth.Lines {
 					break
 				}
 				require.Less(b, time.Since(began), 10*time.Minute, "the events are not in the queue")
@@ -130,21 +131,25 @@ func BenchmarkBacklog(b *testing.B) {
 	}
 	b.ReportMetric(float64(most)/(1<<20), "anon-most-MiB")
 	b.ReportMetric(float64(last)/(1<<20), "anon-MiB")
+	b.ReportMetric(float64(waiting.FileBytes)/float64(waiting.Waiting.Events), "disk-B/event")
 	reportLoad(b)
 }
 
-// queued asks the running program how many events wait.
-func queued(b *testing.B, state string) int {
+// backlog is what of the program's status tells of the queue.
+type backlog struct {
+	Waiting   struct{ Events int }
+	FileBytes int64 `json:"file_bytes"`
+}
+
+// queued asks the running program what waits.
+func queued(b *testing.B, state string) (waiting backlog) {
 	b.Helper()
 	out, err := exec.Command(binary(b), "status", "--json", "--state", state).Output()
 	if err != nil {
-		return 0 // it is just starting
+		return waiting // it is just starting
 	}
-	var status struct {
-		Waiting struct{ Events int }
-	}
-	require.NoError(b, json.Unmarshal(out, &status))
-	return status.Waiting.Events
+	require.NoError(b, json.Unmarshal(out, &waiting))
+	return waiting
 }
 
 // deadURL is an address at which nobody answers.

@@ -141,6 +141,17 @@ func TestImportRule(t *testing.T) {
 	}
 }
 
+// TestEveryRoomIsOnTheMap: docs/architecture.md names each folder of code.
+func TestEveryRoomIsOnTheMap(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root(t), "docs/architecture.md"))
+	require.NoError(t, err)
+	for _, p := range list(t, "./...") {
+		if name := room(ours(p.ImportPath)); !strings.HasPrefix(name, "tools/") && !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("docs/architecture.md does not say what %s is for", name)
+		}
+	}
+}
+
 func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 	for _, p := range list(t, "./...") {
 		if len(p.GoFiles) > 0 && p.Doc == "" {
