@@ -71,4 +71,5 @@ var Palette = map[string]string{
 	"low":      "#3F8FD9",
 	"good":     "#3C9C5B",
 	"neutral":  "#7C8794",
+	"ink":      "#14171A", // of a text on one of these
 }
