@@ -27,48 +27,69 @@ const (
 // "time") or flat rows (with "_time"). gzip and zstd are recognised. It returns
 // how many events were read.
 func (s *Store) Load(r io.Reader) (int, error) {
+	count := 0
+	err := Lines(r, func(line int, text []byte) error {
+		if text == nil {
+			return fmt.Errorf("line %d is longer than %d bytes", line, maxLine)
+		}
+		if err := s.Add(text); err != nil {
+			return fmt.Errorf("line %d: %w", line, err)
+		}
+		count++
+		return nil
+	})
+	if err == nil {
+		s.seal()
+	}
+	return count, err
+}
+
+// Lines visits the lines of a file of events without their white space, empty
+// ones left out; gzip and zstd are recognised. The text is valid until the next
+// line, and nil where a line is too long. An error of visit ends it.
+func Lines(r io.Reader, visit func(line int, text []byte) error) error {
 	br := bufio.NewReaderSize(r, 1<<20)
 	if magic, _ := br.Peek(4); bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) {
 		z, err := gzip.NewReader(br)
 		if err != nil {
-			return 0, fmt.Errorf("read gzip: %w", err)
+			return fmt.Errorf("read gzip: %w", err)
 		}
 		br = bufio.NewReaderSize(z, 1<<20)
 	} else if isZstd(magic) {
 		z, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1))
 		if err != nil {
-			return 0, fmt.Errorf("read zstd: %w", err)
+			return fmt.Errorf("read zstd: %w", err)
 		}
 		defer z.Close()
 		br = bufio.NewReaderSize(z, 1<<20)
 	}
 	var long []byte
-	count := 0
 	for line := 1; ; line++ {
 		b, err := br.ReadSlice('\n')
+		tooLong := false
 		if errors.Is(err, bufio.ErrBufferFull) {
 			long = append(long[:0], b...)
-			for errors.Is(err, bufio.ErrBufferFull) && len(long) <= maxLine {
+			for errors.Is(err, bufio.ErrBufferFull) {
 				b, err = br.ReadSlice('\n')
-				long = append(long, b...)
+				if tooLong = tooLong || len(long)+len(b) > maxLine; !tooLong {
+					long = append(long, b...)
+				}
 			}
 			b = long
 		}
-		if len(b) > maxLine {
-			return count, fmt.Errorf("line %d is longer than %d bytes", line, maxLine)
-		}
 		if b = bytes.TrimSpace(b); len(b) > 0 {
-			if addErr := s.Add(b); addErr != nil {
-				return count, fmt.Errorf("line %d: %w", line, addErr)
+			if tooLong {
+				b = nil
 			}
-			count++
+			if visitErr := visit(line, b); visitErr != nil {
+				return visitErr
+			}
 		}
 		if errors.Is(err, io.EOF) {
-			s.seal()
-			return count, nil
+			return nil
 		}
 		if err != nil {
-			return count, fmt.Errorf("line %d: %w", line, err)
+			return fmt.Errorf("line %d: %w", line, err)
 		}
 	}
 }
