@@ -22,6 +22,8 @@ type Situation struct {
 	// Since is when events began to be collected; zero where nobody knows.
 	Since time.Time
 	Now   time.Time
+	// WithoutSplunk: Splunk's own logs are not there.
+	WithoutSplunk bool
 }
 
 // An Input is what an input tells of its source.
@@ -32,6 +34,9 @@ type Input struct {
 	Tells []string
 	// Authenticated: the names in its logs were proven.
 	Authenticated bool
+	// Observed: it is known by its events alone, which show a log that it reads
+	// only where something of that log came.
+	Observed bool
 }
 
 // setups are what inputs tell of only where they are set up for it, by source,
@@ -162,7 +167,10 @@ func (d *Detection) coverSources(s Situation, c *Coverage) {
 	for _, source := range sources {
 		switch source {
 		case "splunk_audit": // Splunk's own: always there
-			seen = true
+			seen = seen || !s.WithoutSplunk
+			if s.WithoutSplunk {
+				lacking = append(lacking, Reason{"Splunk's own logs are not there", "let Splunk run it"})
+			}
 			continue
 		case "health", "findings":
 			seen = seen || len(s.Inputs) > 0
@@ -178,11 +186,16 @@ func (d *Detection) coverSources(s Situation, c *Coverage) {
 				continue
 			}
 			told[in.Stanza] = true
+			if in.Observed {
+				seen = true
+				lacking = append(lacking, Reason{"no event of " + in.Stanza + " shows that it tells of it", "look into its stanza: " + howTo(source, setup[source])})
+				continue
+			}
 			lacking = append(lacking, Reason{in.Stanza + " does not tell of it", howTo(source, setup[source])})
 		}
 	}
 	switch {
-	case !seen && len(s.Inputs) == 0:
+	case !seen && len(s.Inputs) == 0 && len(lacking) == 0:
 		c.add(CannotFire, Reason{"no input", "add one to local/inputs.conf"})
 	case !seen:
 		c.add(CannotFire, lacking...)
@@ -201,6 +214,8 @@ func (d *Detection) coverSources(s Situation, c *Coverage) {
 		logs := slices.DeleteFunc(slices.Sorted(maps.Keys(setups[in.Source])), func(what string) bool { return !isLog(what) })
 		switch {
 		case !slices.Contains(sources, in.Source) || told[in.Stanza] || len(logs) == 0 || in.tells(logs) && in.Authenticated:
+		case !in.tells(logs) && in.Observed:
+			c.add(Limited, Reason{"no event of " + in.Stanza + " shows a log that tells who acted", "look into its stanza: " + howTo(in.Source, logs)})
 		case !in.tells(logs):
 			c.add(Limited, Reason{in.Stanza + " has no log that tells who acted", howTo(in.Source, logs)})
 		default:
@@ -269,7 +284,11 @@ func (d *Detection) coverLookups(s Situation, c *Coverage) {
 		switch {
 		case !known || rows > 0:
 		case slices.Contains(d.Needs.Filled, l):
-			c.add(CannotFire, Reason{"lookup " + l + " is empty", "fill it"})
+			fix := "fill it"
+			if slices.ContainsFunc(d.Needs.Baselines, func(b string) bool { return tableOf(b) == l }) {
+				fix = "its search fills it once there is history"
+			}
+			c.add(CannotFire, Reason{"lookup " + l + " is empty", fix})
 		default:
 			empty = append(empty, l)
 		}

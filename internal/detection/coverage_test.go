@@ -16,10 +16,13 @@ import (
 func TestCoverage(t *testing.T) {
 	now := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
 	var (
-		mlflow  = Input{Stanza: "aiwatch_mlflow://p", Source: "mlflow"}
-		logged  = Input{Stanza: "aiwatch_mlflow://q", Source: "mlflow", Tells: []string{"access_log"}}
-		proven  = Input{Stanza: "aiwatch_mlflow://r", Source: "mlflow", Tells: []string{"access_log"}, Authenticated: true}
-		s3      = Input{Stanza: "aiwatch_s3://p", Source: "s3"}
+		mlflow = Input{Stanza: "aiwatch_mlflow://p", Source: "mlflow"}
+		logged = Input{Stanza: "aiwatch_mlflow://q", Source: "mlflow", Tells: []string{"access_log"}}
+		proven = Input{Stanza: "aiwatch_mlflow://r", Source: "mlflow", Tells: []string{"access_log"}, Authenticated: true}
+		s3     = Input{Stanza: "aiwatch_s3://p", Source: "s3"}
+
+		observed = Input{Stanza: "aiwatch_mlflow://o", Source: "mlflow", Observed: true}
+
 		noGit   = "no Git input: add [aiwatch_git://NAME] to local/inputs.conf"
 		noS3    = "no S3 input: add [aiwatch_s3://NAME] to local/inputs.conf"
 		noLog   = "aiwatch_mlflow://p does not tell of it: set access_log"
@@ -42,6 +45,11 @@ func TestCoverage(t *testing.T) {
 		{"nothing is there", Needs{Sources: []string{"health"}}, 0, Situation{}, "can't fire: no input: add one to local/inputs.conf"},
 		{"health is of any input", Needs{Sources: []string{"s3", "git", "health"}}, 0, Situation{Inputs: []Input{mlflow}}, "can fire"},
 		{"Splunk's own needs none", Needs{Sources: []string{"splunk_audit"}}, 0, Situation{}, "can fire"},
+		{"Splunk's own are not there", Needs{Sources: []string{"splunk_audit"}}, 0, Situation{Inputs: []Input{s3}, WithoutSplunk: true}, "can't fire: Splunk's own logs are not there: let Splunk run it"},
+		{"its events show the log", twoOf, 0, Situation{Inputs: []Input{s3, {Stanza: "aiwatch_mlflow://o", Source: "mlflow", Observed: true, Tells: []string{"access_log"}}}}, "can fire"},
+		{"its events do not show the log", twoOf, 0, Situation{Inputs: []Input{s3, observed}}, "limited: no event of aiwatch_mlflow://o shows that it tells of it: look into its stanza: set access_log"},
+		{"what its events do not show may be there", Needs{Sources: []string{"mlflow"}, Acts: []string{"mlflow/access_log"}}, 0, Situation{Inputs: []Input{observed}}, "limited: no event of aiwatch_mlflow://o shows that it tells of it: look into its stanza: set access_log"},
+		{"its events do not show who acted", Needs{Sources: []string{"mlflow"}}, 1, Situation{Inputs: []Input{observed}}, "limited: no event of aiwatch_mlflow://o shows a log that tells who acted: look into its stanza: set access_log"},
 		{"acts of both sources", twoOf, 0, Situation{Inputs: []Input{s3, logged}}, "can fire"},
 		{"acts of one source", twoOf, 0, Situation{Inputs: []Input{s3, mlflow}}, "limited: " + noLog},
 		{"acts of one of its inputs", twoOf, 0, Situation{Inputs: []Input{s3, mlflow, logged}}, "limited: " + noLog},
