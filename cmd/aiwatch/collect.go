@@ -12,6 +12,9 @@ import (
 	"aiwatch/collectors"
 )
 
+// dryCollector is the collector id of events of a dry run.
+const dryCollector = "00000000"
+
 // collectCommand prints what an input would send.
 func (p *program) collectCommand() *cli.Command {
 	return &cli.Command{
@@ -21,7 +24,7 @@ func (p *program) collectCommand() *cli.Command {
 		Description: "A dry run: reads the source of INPUT (a stanza such as aiwatch_s3://prod, or\n" +
 			"its name) as at first contact and prints each event in its envelope, one a\n" +
 			"line. Nothing is delivered and nothing is remembered. The collector id of\n" +
-			"these events is 00000000.",
+			"these events is " + dryCollector + ".",
 		Flags: []cli.Flag{confFlag},
 		Action: func(c *cli.Context) error {
 			name, err := oneArgument(c, "input")
@@ -52,7 +55,7 @@ func (p *program) collectCommand() *cli.Command {
 			}
 			out := bufio.NewWriterSize(p.stdout, 1<<16)
 			dry := &collectors.Memory{
-				Source: settings.Stanza(), Index: settings.String("index"), Host: host, Collector: "00000000",
+				Source: settings.Stanza(), Index: settings.String("index"), Host: host, Collector: dryCollector,
 				Deliver: func(envelope []byte) error {
 					_, err := out.Write(append(envelope, '\n'))
 					return err

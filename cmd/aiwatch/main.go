@@ -86,6 +86,7 @@ func (p *program) commands() []*cli.Command {
 		p.deadletterCommand(),
 		p.splCommand(),
 		p.scenarioCommand(),
+		p.auditCommand(),
 		p.receiveCommand(),
 		p.demoCommand(),
 		p.inspectCommand(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -146,12 +147,9 @@ func refused(err error) error {
 // searchEngine makes an engine of the command's flags. files tells where each
 // lookup that was named came from.
 func (p *program) searchEngine(c *cli.Context) (engine *spl.Engine, files map[string]string, err error) {
-	app, err := detection.FS()
+	app, err := searchedApp(c)
 	if err != nil {
 		return nil, nil, err
-	}
-	if dir := c.String(appFlag); dir != "" {
-		app = os.DirFS(dir)
 	}
 	if engine, err = detection.Engine(app, time.UTC); err != nil {
 		return nil, nil, fmt.Errorf("read the app: %w", err)
@@ -160,6 +158,20 @@ func (p *program) searchEngine(c *cli.Context) (engine *spl.Engine, files map[st
 		fmt.Fprintf(p.stderr, "aiwatch: collect: %d rows for index %s are not kept\n", len(rows), index)
 		return nil
 	}
+	files, err = tuneEngine(c, engine)
+	return engine, files, err
+}
+
+// searchedApp is the app that --app names, or the built-in one.
+func searchedApp(c *cli.Context) (fs.FS, error) {
+	if dir := c.String(appFlag); dir != "" {
+		return os.DirFS(dir), nil
+	}
+	return detection.FS()
+}
+
+// tuneEngine puts what --macros, --transforms and --lookup name over the app's.
+func tuneEngine(c *cli.Context, engine *spl.Engine) (files map[string]string, err error) {
 	for flag, into := range map[string]spl.Conf{"macros": engine.Macros, "transforms": engine.Transforms} {
 		path := c.String(flag)
 		if path == "" {
@@ -167,12 +179,12 @@ func (p *program) searchEngine(c *cli.Context) (engine *spl.Engine, files map[st
 		}
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, nil, fmt.Errorf("--%s: %w", flag, err)
+			return nil, fmt.Errorf("--%s: %w", flag, err)
 		}
 		parsed, err := conf.Parse(path, f)
 		f.Close()
 		if err != nil {
-			return nil, nil, fmt.Errorf("--%s: %w", flag, err)
+			return nil, fmt.Errorf("--%s: %w", flag, err)
 		}
 		for stanza, settings := range spl.ConfOf(parsed) {
 			into[stanza] = settings
@@ -182,11 +194,11 @@ func (p *program) searchEngine(c *cli.Context) (engine *spl.Engine, files map[st
 	for _, l := range c.StringSlice("lookup") {
 		name, path, ok := strings.Cut(l, "=")
 		if !ok || name == "" || path == "" {
-			return nil, nil, fmt.Errorf("--lookup takes NAME=CSV, not %q", l)
+			return nil, fmt.Errorf("--lookup takes NAME=CSV, not %q", l)
 		}
 		t, err := readTable(path)
 		if err != nil {
-			return nil, nil, fmt.Errorf("--lookup %s: %w", name, err)
+			return nil, fmt.Errorf("--lookup %s: %w", name, err)
 		}
 		if file := engine.Transforms[name]["filename"]; file != "" {
 			name = file // the name of a definition stands for its file
@@ -194,7 +206,7 @@ func (p *program) searchEngine(c *cli.Context) (engine *spl.Engine, files map[st
 		files[strings.TrimSuffix(name, ".csv")] = path
 		engine.Lookups.Set(name, t)
 	}
-	return engine, files, nil
+	return files, nil
 }
 
 // readTable reads a lookup; a file that is not there yet is an empty one, which

@@ -1,0 +1,103 @@
+package audit
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Exit codes of an audit.
+const (
+	ExitDone  = 0
+	ExitFound = 3
+)
+
+// A Verdict is the report in a sentence.
+type Verdict struct {
+	// Level is alarm where something critical or high was found, warning where
+	// something else was or the evidence has holes, quiet otherwise.
+	Level    string         `json:"level"`
+	Headline string         `json:"headline"`
+	Evidence string         `json:"evidence"`
+	Findings map[string]int `json:"findings"` // by severity
+	FailOn   string         `json:"fail_on,omitempty"`
+	ExitCode int            `json:"exit_code"`
+}
+
+// verdict sums the report up.
+func (a *audit) verdict() {
+	r := a.report
+	v := &r.Verdict
+	v.FailOn, v.Findings, v.Level = a.FailOn, map[string]int{}, "quiet"
+	for _, f := range r.Findings {
+		v.Findings[f.Severity]++
+		if a.FailOn != "" && slices.Index(Severities, f.Severity) <= slices.Index(Severities, a.FailOn) {
+			v.ExitCode = ExitFound
+		}
+	}
+	var found []string
+	for _, s := range Severities {
+		if n := v.Findings[s]; n > 0 {
+			found = append(found, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	switch len(found) {
+	case 0:
+		v.Headline = "Nothing was found"
+	case 1:
+		v.Headline = found[0] + strings.TrimPrefix(counted(len(r.Findings), " finding"), strconv.Itoa(len(r.Findings))+" ")
+	default:
+		v.Headline = fmt.Sprintf("%d findings: %s", len(r.Findings), strings.Join(found, ", "))
+	}
+	var holes []string
+	for _, w := range r.Watch {
+		switch {
+		case w.Missed() > 0:
+			holes = append(holes, w.Input+" was not watched for "+length(w.Missed()))
+		case w.Beats == 0:
+			holes = append(holes, w.Input+" sent no heartbeat")
+		}
+		if n := w.Lost(); n > 0 {
+			holes = append(holes, fmt.Sprintf("%d events of %s are missing", n, w.Input))
+		}
+		if w.Twice > 0 {
+			holes = append(holes, fmt.Sprintf("%s used %s for two events", w.Input, counted(w.Twice, "number")))
+		}
+		for _, operation := range []string{"state.restored", "state.damaged", "gap.unreadable"} {
+			if slices.ContainsFunc(w.Losses, func(l Loss) bool { return l.What == losses[operation] }) {
+				holes = append(holes, w.Input+": "+losses[operation])
+			}
+		}
+	}
+	for _, s := range r.Sources {
+		if s.Bad > 0 || s.Broken != "" {
+			holes = append(holes, s.Name+" could not be read whole")
+		}
+	}
+	blind := ""
+	if n := r.Coverage.CannotFire; n > 0 {
+		blind = fmt.Sprintf("%d of %d detections could not have fired", n, len(r.Coverage.Detections))
+	}
+	switch {
+	case len(holes) > 0:
+		v.Evidence = "The evidence has holes: " + strings.Join(append(holes, nonempty(blind)...), "; ") + "."
+	case blind != "":
+		v.Evidence = "The evidence has no holes, but " + blind + "."
+	default:
+		v.Evidence = "The evidence has no holes, and every detection could have fired."
+	}
+	switch {
+	case v.Findings["critical"]+v.Findings["high"] > 0:
+		v.Level = "alarm"
+	case len(r.Findings) > 0 || len(holes) > 0:
+		v.Level = "warning"
+	}
+}
+
+func nonempty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
