@@ -88,12 +88,14 @@ func newLab(app fs.FS, zone string) (*lab, error) {
 
 // engine is a copy of the app's, with no events.
 func (l *lab) engine() *spl.Engine {
-	e := *l.app
-	e.Store, e.Lookups, e.Macros = spl.NewStore(l.props), spl.NewLookups(), maps.Clone(e.Macros)
+	e := &spl.Engine{
+		Store: spl.NewStore(l.props), Lookups: spl.NewLookups(), Macros: maps.Clone(l.app.Macros),
+		Transforms: l.app.Transforms, DataModels: l.app.DataModels, Saved: l.app.Saved, Location: l.app.Location,
+	}
 	for _, name := range l.app.Lookups.Names() {
 		e.Lookups.Set(name, l.app.Lookups.Table(name))
 	}
-	return &e
+	return e
 }
 
 // run gives the rows of a detection's saved search over a test's events.

@@ -79,9 +79,7 @@ func TestReach(t *testing.T) {
 				dir, counts := shrink(t, name, share)
 				s, err := scenario.Load(dir)
 				require.NoError(t, err)
-				rec, err := scenario.Play(t.Context(), s, scenario.Options{})
-				require.NoError(t, err)
-				report, err := scenario.Schedule(t.Context(), rec, app, of(s, searches), scenario.ScheduleOptions{})
+				_, report, err := scenario.PlayAndSchedule(t.Context(), s, scenario.Options{}, app, of(s, searches), scenario.ScheduleOptions{})
 				require.NoError(t, err)
 				missed := s.Judge(report.Findings).Missed
 				for i, v := range volumes {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"aiwatch/internal/conf"
 )
@@ -27,28 +30,62 @@ type Options struct {
 
 // Play plays the scenario's acts through the collectors. Its error is a Problem
 // where an act is at fault.
-func Play(ctx context.Context, s *Scenario, o Options) (rec *Recording, err error) {
+func Play(ctx context.Context, s *Scenario, o Options) (*Recording, error) {
+	rec := newRecording(s)
+	if err := rec.play(ctx, o); err != nil {
+		return nil, err
+	}
+	return rec, nil
+}
+
+// PlayAndSchedule plays a scenario and runs searches over the recording while it
+// is being made. What they find is what Schedule finds when Play has ended.
+func PlayAndSchedule(ctx context.Context, s *Scenario, o Options, app fs.FS, searches []*Search, so ScheduleOptions) (*Recording, *Report, error) {
+	rec := newRecording(s)
+	var report *Report
+	group, both := errgroup.WithContext(ctx)
+	group.Go(func() error { return rec.play(both, o) })
+	group.Go(func() (err error) {
+		report, err = Schedule(both, rec, app, searches, so)
+		if errors.Is(err, errBroken) || errors.Is(err, errLate) {
+			return nil // the play says why; begin anew when all is there
+		}
+		return err
+	})
+	err := group.Wait()
+	if err == nil && report == nil {
+		report, err = Schedule(ctx, rec, app, searches, so)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return rec, report, nil
+}
+
+// play makes the recording.
+func (r *Recording) play(ctx context.Context, o Options) (err error) {
+	defer r.breakOff()
 	began := time.Now()
 	dir := o.Dir
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "aiwatch-scenario-"); err != nil {
-			return nil, fmt.Errorf("make a folder for the play: %w", err)
+			return fmt.Errorf("make a folder for the play: %w", err)
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &play{scenario: s, options: o, clock: newClock(s.Start), rec: &Recording{Scenario: s}}
+	p := &play{scenario: r.Scenario, options: o, clock: newClock(r.Scenario.Start), rec: r}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
 	if err := p.open(ctx, dir); err != nil {
-		return nil, err
+		return err
 	}
 	if err := p.run(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	p.rec.Took = time.Since(began)
-	return p.rec, nil
+	r.Took = time.Since(began)
+	return nil
 }
 
 // play is one play of a scenario.
@@ -129,13 +166,23 @@ func (p *play) run(ctx context.Context) error {
 	if err := p.station.start(ctx); err != nil {
 		return err
 	}
+	told := p.scenario.Start // of the recording
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		wake, sleeping := p.clock.next()
+		acts := a != nil && (!sleeping || a.at.Before(wake))
+		now := wake
+		if acts {
+			now = a.at
+		}
+		if now.Sub(told) >= time.Minute { // searches run at minutes
+			p.rec.advance(now)
+			told = now
+		}
 		switch {
-		case a != nil && (!sleeping || a.at.Before(wake)):
+		case acts:
 			p.clock.set(a.at)
 			if err := p.do(ctx, a); err != nil {
 				return err

@@ -92,14 +92,12 @@ func TestWhatSearchesRememberChangesNothing(t *testing.T) {
 	real, err := detection.FS()
 	require.NoError(t, err)
 	// Of the real app's many searches a few hours will do.
-	short := *rec
-	morning := *rec.Scenario
+	whole, morning := rec.Scenario, *rec.Scenario
 	morning.End = morning.Start.Add(3 * time.Hour)
-	short.Scenario = &morning
 	for name, app := range map[string]fs.FS{"test": os.DirFS(filepath.Join("testdata", "app")), "real": real} {
-		rec := rec
+		rec.Scenario = whole
 		if name == "real" {
-			rec = &short
+			rec.Scenario = &morning
 		}
 		searches, err := Searches(app)
 		require.NoError(t, err)

@@ -1,9 +1,12 @@
 package scenario
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -11,17 +14,44 @@ import (
 
 // A Recording is what collectors made of a scenario: each event as it is
 // delivered, in the order of its index time. It is kept packed, and may be read
-// by several at once.
+// by several at once, also while it is being made.
 type Recording struct {
 	Scenario *Scenario
 	// Warnings are acts that had no effect, such as a call that was refused.
 	Warnings []string
 	Took     time.Duration
 
+	mu     sync.Mutex
+	moved  sync.Cond // what follows has moved on
 	steps  []step
+	placed int       // how many steps are in their order
+	until  time.Time // no step will come that is older
+	late   bool      // one came nevertheless
+	state  recordingState
+
 	blocks [][]byte // packed
 	open   []byte   // the block that is being filled
 	pack   *zstd.Encoder
+}
+
+type recordingState uint8
+
+const (
+	recordingMade   recordingState = iota // steps may come
+	recordingWhole                        // all are there
+	recordingBroken                       // the play ended before its end
+)
+
+// What a reader of a recording that is being made may meet.
+var (
+	errBroken = errors.New("the play ended before its end")
+	errLate   = errors.New("an event came for a time that was over")
+)
+
+func newRecording(s *Scenario) *Recording {
+	r := &Recording{Scenario: s}
+	r.moved.L = &r.mu
+	return r
 }
 
 // A Step is one event that is delivered, or one deletion.
@@ -49,11 +79,13 @@ const recordingBlock = 256 << 10
 
 // NewRecording begins a recording of events that were collected elsewhere: Add
 // takes them, Finish ends it.
-func NewRecording(name string) *Recording { return &Recording{Scenario: &Scenario{Name: name}} }
+func NewRecording(name string) *Recording { return newRecording(&Scenario{Name: name}) }
 
 // Add takes the envelope of an event that was indexed at a time. An envelope
 // without an indextime counts as indexed when it happened: at is its time then.
 func (r *Recording) Add(at time.Time, envelope []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	begin := len(r.open)
 	r.open = append(r.open, envelope...)
 	r.note(at, begin)
@@ -68,6 +100,8 @@ func (r *Recording) Finish(start, end time.Time) {
 
 // add takes an event as collectors write it.
 func (r *Recording) add(at time.Time, envelope []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	begin := len(r.open)
 	r.open = append(r.open, envelope[:len(envelope)-1]...)
 	r.open = append(r.open, `,"indextime":`...)
@@ -85,6 +119,8 @@ func (r *Recording) note(at time.Time, begin int) {
 }
 
 func (r *Recording) delete(s Step) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.steps = append(r.steps, step{at: s.At, delete: &s})
 }
 
@@ -101,16 +137,57 @@ func (r *Recording) flush() {
 	r.open = r.open[:0]
 }
 
-// finish puts the steps in the order of their index time; what comes at once
+// advance says that no step will come that is older than now.
+func (r *Recording) advance(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.place()
+	r.until = now
+	r.moved.Broadcast()
+}
+
+// place puts the new steps in the order of their index time; what comes at once
 // stays in the order in which it was committed.
+func (r *Recording) place() {
+	byTime := func(a, b step) int { return a.at.Compare(b.at) }
+	fresh := r.steps[r.placed:]
+	slices.SortStableFunc(fresh, byTime)
+	if len(fresh) > 0 && fresh[0].at.Before(r.until) {
+		r.late = true
+	}
+	if len(fresh) > 0 && r.placed > 0 && byTime(fresh[0], r.steps[r.placed-1]) < 0 {
+		slices.SortStableFunc(r.steps, byTime)
+	}
+	r.placed = len(r.steps)
+}
+
+// finish ends the recording.
 func (r *Recording) finish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.flush()
 	r.open, r.pack = nil, nil
-	slices.SortStableFunc(r.steps, func(a, b step) int { return a.at.Compare(b.at) })
+	r.place()
+	r.state = recordingWhole
+	r.moved.Broadcast()
+}
+
+// breakOff ends a recording that did not come to its end.
+func (r *Recording) breakOff() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == recordingMade {
+		r.state = recordingBroken
+	}
+	r.moved.Broadcast()
 }
 
 // Len is the number of steps.
-func (r *Recording) Len() int { return len(r.steps) }
+func (r *Recording) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.steps)
+}
 
 // Each visits the steps in their order. An error of visit ends it.
 func (r *Recording) Each(visit func(Step) error) error {
@@ -136,24 +213,42 @@ const openBlocks = 32
 
 type cursor struct {
 	rec    *Recording
+	begun  bool // it read a step before the recording was whole
 	at     int
 	texts  map[uint32][]byte // of the blocks that are unpacked
 	opened []uint32          // these blocks, the oldest first
 	unpack *zstd.Decoder
 }
 
-// next is the next step, if it comes by then; the zero time is any.
+// next is the next step, if it comes by then; the zero time is any. Of a recording
+// that is being made it waits until it can tell.
 func (c *cursor) next(until time.Time) (s Step, ok bool, err error) {
-	if c.at == len(c.rec.steps) {
+	r := c.rec
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.state == recordingMade && !r.late && (until.IsZero() || !until.Before(r.until)) {
+		r.moved.Wait()
+	}
+	switch {
+	case r.state == recordingBroken:
+		return s, false, errBroken
+	case r.late && (c.begun || r.state != recordingWhole):
+		return s, false, errLate
+	}
+	c.begun = c.begun || r.state != recordingWhole
+	if c.at == r.placed {
 		return s, false, nil
 	}
-	kept := &c.rec.steps[c.at]
+	kept := r.steps[c.at]
 	if !until.IsZero() && kept.at.After(until) {
 		return s, false, nil
 	}
 	c.at++
 	if kept.delete != nil {
 		return *kept.delete, true, nil
+	}
+	if int(kept.block) == len(r.blocks) {
+		return Step{At: kept.at, Event: bytes.Clone(r.open[kept.begin:kept.end])}, true, nil
 	}
 	text, err := c.block(kept.block)
 	if err != nil {

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -69,4 +70,62 @@ func TestWhatCanNotBeIndexedIsHandedOver(t *testing.T) {
 	require.Equal(t, 1, report.Engine.Store.Len())
 	require.Len(t, report.Findings, 1)
 	require.Equal(t, 7, report.Findings[0].Detection)
+}
+
+// TestARecordingIsReadWhileItIsMade: a reader waits until no step of its time can
+// come, and learns of one that came too late.
+func TestARecordingIsReadWhileItIsMade(t *testing.T) {
+	rec := newRecording(&Scenario{Name: "being made"})
+	event := func(minute int, user string) {
+		at := eight.Add(time.Duration(minute) * time.Minute)
+		rec.add(at, fmt.Appendf(nil, `{"time":%d,"event":{"user":%q}}`, at.Unix(), user))
+	}
+	c := rec.cursor()
+	defer c.close()
+	read := make(chan string)
+	go func() {
+		defer close(read)
+		for minute := 5; ; {
+			s, ok, err := c.next(eight.Add(time.Duration(minute) * time.Minute))
+			switch {
+			case err != nil:
+				read <- err.Error()
+				return
+			case ok:
+				read <- string(s.Event[bytes.Index(s.Event, []byte(`"user"`)):])
+			default:
+				read <- fmt.Sprint("nothing till ", minute)
+				minute += 5
+			}
+		}
+	}()
+	event(4, "b")
+	event(3, "a")
+	rec.advance(eight.Add(5 * time.Minute)) // what comes at 8:05 may not be there yet
+	event(5, "c")
+	event(6, "d")
+	rec.advance(eight.Add(6 * time.Minute))
+	for _, want := range []string{"a", "b", "c"} {
+		require.Contains(t, <-read, fmt.Sprintf("%q", want))
+	}
+	require.Equal(t, "nothing till 5", <-read)
+	rec.advance(eight.Add(11 * time.Minute))
+	require.Contains(t, <-read, `"d"`)
+	require.Equal(t, "nothing till 10", <-read)
+	event(9, "late")
+	rec.advance(eight.Add(12 * time.Minute))
+	require.Equal(t, errLate.Error(), <-read)
+	rec.finish()
+
+	var whole []string
+	require.NoError(t, rec.Each(func(s Step) error {
+		whole = append(whole, s.At.Format("15:04"))
+		return nil
+	}))
+	require.Equal(t, []string{"08:03", "08:04", "08:05", "08:06", "08:09"}, whole, "who reads it when it is whole misses nothing")
+
+	broken := newRecording(&Scenario{Name: "broken"})
+	broken.breakOff()
+	_, _, err := broken.cursor().next(eight)
+	require.ErrorIs(t, err, errBroken)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"time"
 )
 
 // A Run is what it takes to run scenarios from their folders to their verdicts.
@@ -32,10 +33,12 @@ func (r *Run) Do(ctx context.Context, s *Scenario) (*Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec, err := Play(ctx, s, r.Options)
+	began := time.Now()
+	rec, report, err := PlayAndSchedule(ctx, s, r.Options, r.App, searches, ScheduleOptions{})
 	if err != nil {
 		return nil, err
 	}
+	took := time.Since(began)
 	if r.Events != nil {
 		var line []byte
 		if err := rec.Each(func(step Step) error {
@@ -48,10 +51,6 @@ func (r *Run) Do(ctx context.Context, s *Scenario) (*Verdict, error) {
 		}); err != nil {
 			return nil, fmt.Errorf("write events: %w", err)
 		}
-	}
-	report, err := Schedule(ctx, rec, r.App, searches, ScheduleOptions{})
-	if err != nil {
-		return nil, err
 	}
 	if r.Warn != nil {
 		for _, w := range append(rec.Warnings, report.Warnings...) {
@@ -69,7 +68,7 @@ func (r *Run) Do(ctx context.Context, s *Scenario) (*Verdict, error) {
 		}
 	}
 	verdict := s.Judge(report.Findings)
-	verdict.Events, verdict.Took = report.Events, rec.Took+report.Took
+	verdict.Events, verdict.Took = report.Events, took
 	out := json.NewEncoder(r.Findings)
 	out.SetEscapeHTML(false)
 	for _, f := range report.Findings {

@@ -10,10 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"aiwatch/internal/conf"
 	"aiwatch/internal/detection"
@@ -77,6 +80,8 @@ type ScheduleOptions struct {
 	// Refused, if set, takes the events that can't be indexed, and the searches
 	// run without them. Otherwise one such event ends it all.
 	Refused func(envelope []byte, err error)
+	// InTurn runs searches that are due at one moment one after the other.
+	InTurn bool
 }
 
 // A Report is what the searches found.
@@ -151,6 +156,7 @@ type rounds struct {
 type job struct {
 	*Search
 	query   *spl.Query // nil: it is parsed for each run
+	writes  bool       // what other searches read
 	next    time.Time
 	alerted map[string]time.Time // throttled until
 }
@@ -180,7 +186,7 @@ func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions)
 		if err != nil {
 			return nil, fmt.Errorf("search %q: %w", s.Name, err)
 		}
-		j := &job{Search: s, alerted: map[string]time.Time{}}
+		j := &job{Search: s, writes: query.Writes(), alerted: map[string]time.Time{}}
 		if !o.Every && !asksForNow(engine, query) {
 			query.Keep()
 			j.query = query
@@ -240,16 +246,16 @@ func (r *rounds) run(ctx context.Context) error {
 			return err
 		}
 		r.now = first
+		var due []*job
 		for _, j := range r.jobs {
-			if !j.next.Equal(first) {
-				continue
+			if j.next.Equal(first) {
+				due = append(due, j)
 			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := r.do(ctx, j); err != nil {
-				return fmt.Errorf("search %q at %s: %w", j.Name, first.Format(time.RFC3339), err)
-			}
+		}
+		if err := r.together(ctx, due); err != nil {
+			return err
+		}
+		for _, j := range due {
 			var err error
 			if j.next, err = j.due(first); err != nil {
 				return err
@@ -257,6 +263,47 @@ func (r *rounds) run(ctx context.Context) error {
 		}
 	}
 }
+
+// together runs the searches that are due at one moment side by side, and takes
+// what they found as if one had run after the other: a search that writes runs
+// alone, and when one wrote summary events, those behind it run again.
+func (r *rounds) together(ctx context.Context, due []*job) error {
+	for len(due) > 0 {
+		n := 1
+		for !r.options.InTurn && !due[0].writes && n < len(due) && !due[n].writes {
+			n++
+		}
+		results := make([]*spl.Result, n)
+		group, side := errgroup.WithContext(ctx)
+		group.SetLimit(min(runtime.GOMAXPROCS(0), maxSearches))
+		for i, j := range due[:n] {
+			group.Go(func() (err error) {
+				if err := side.Err(); err != nil {
+					return err
+				}
+				if results[i], err = r.search(side, j); err != nil {
+					return fmt.Errorf("search %q at %s: %w", j.Name, r.now.Format(time.RFC3339), err)
+				}
+				return nil
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		taken := 0
+		for wrote := false; taken < n && !wrote; taken++ {
+			var err error
+			if wrote, err = r.take(due[taken], results[taken]); err != nil {
+				return fmt.Errorf("search %q at %s: %w", due[taken].Name, r.now.Format(time.RFC3339), err)
+			}
+		}
+		due = due[taken:]
+	}
+	return nil
+}
+
+// maxSearches bounds the searches that run side by side, each with its memory.
+const maxSearches = 4
 
 // index takes what was delivered by now, and deletes what was deleted.
 func (r *rounds) index(ctx context.Context, now time.Time) error {
@@ -290,20 +337,18 @@ func sourcetype(envelope []byte) string {
 	return string(name)
 }
 
-// do runs a search once.
-func (r *rounds) do(ctx context.Context, j *job) error {
-	r.report.Runs++
-	var res *spl.Result
-	var err error
+// search runs a search once.
+func (r *rounds) search(ctx context.Context, j *job) (*spl.Result, error) {
 	params := spl.Params{Now: r.now, Earliest: j.Earliest, Latest: j.Latest}
 	if j.query != nil {
-		res, err = r.engine.RunQuery(ctx, j.query, params)
-	} else {
-		res, err = r.engine.Run(ctx, j.SPL, params)
+		return r.engine.RunQuery(ctx, j.query, params)
 	}
-	if err != nil {
-		return err
-	}
+	return r.engine.Run(ctx, j.SPL, params)
+}
+
+// take accounts for a run, and tells whether it wrote summary events.
+func (r *rounds) take(j *job, res *spl.Result) (wrote bool, err error) {
+	r.report.Runs++
 	for _, w := range res.Warnings {
 		if text := j.Name + ": " + w; !r.warned[text] {
 			r.warned[text] = true
@@ -313,10 +358,11 @@ func (r *rounds) do(ctx context.Context, j *job) error {
 	return r.alert(j, res)
 }
 
-// alert makes findings of a run's rows, but for those that are throttled.
-func (r *rounds) alert(j *job, res *spl.Result) error {
+// alert makes findings of a run's rows, but for those that are throttled, and
+// tells whether it wrote summary events.
+func (r *rounds) alert(j *job, res *spl.Result) (wrote bool, err error) {
 	if !j.alerts(len(res.Rows)) {
-		return nil
+		return false, nil
 	}
 	var kept []spl.Row
 	for _, row := range res.Rows {
@@ -333,10 +379,10 @@ func (r *rounds) alert(j *job, res *spl.Result) error {
 		}
 	}
 	if j.Index == "" || j.Apart || len(kept) == 0 {
-		return nil
+		return false, nil
 	}
 	fields, rows := j.summary(res, kept)
-	return r.engine.Store.AddSummary(j.Index, fields, rows, r.now)
+	return true, r.engine.Store.AddSummary(j.Index, fields, rows, r.now)
 }
 
 func (j *job) alerts(rows int) bool {

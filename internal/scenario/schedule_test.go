@@ -18,7 +18,7 @@ var eight = time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC)
 func recorded(t *testing.T, hours int, events ...string) *Recording {
 	t.Helper()
 	dir := t.TempDir()
-	rec := &Recording{Scenario: &Scenario{Name: "by hand", Dir: dir, Start: eight, End: eight.Add(time.Duration(hours) * time.Hour), People: 1}}
+	rec := newRecording(&Scenario{Name: "by hand", Dir: dir, Start: eight, End: eight.Add(time.Duration(hours) * time.Hour), People: 1})
 	for i, e := range events {
 		var minute int
 		var user string
@@ -198,4 +198,41 @@ func TestVerdict(t *testing.T) {
 	require.False(t, v.OK())
 	s.Quiet.MaxAlerts = -1
 	require.True(t, s.Judge([]Finding{found(1, "a", "s3://b/k", 0), found(9, "", "", 0), found(9, "", "", 0)}).OK())
+}
+
+// TestSearchesOfOneMomentSeeWhatEarlierOnesWrote: each is a writer or a reader of
+// findings or of a lookup, and which one sees what is in their order, side by side
+// as in turn.
+func TestSearchesOfOneMomentSeeWhatEarlierOnesWrote(t *testing.T) {
+	rec := recorded(t, 1, "1 a", "2 b", "16 c", "31 d")
+	find := func(name, number, search string) string {
+		return "[" + name + "]\nsearch = " + search + " | eval detection=" + number + " | table detection user" + every15
+	}
+	conf := find("1 before", "1", "index=summary earliest=-1h latest=+1h") +
+		find("2 finds", "2", "index=aiwatch") + "action.summary_index = 1\n" +
+		find("3 findings", "3", "index=summary earliest=-1h latest=+1h") +
+		find("4 table before", "4", "| inputlookup seen.csv") +
+		"[5 fills]\nsearch = index=aiwatch | table user | inputlookup append=true seen.csv | stats count by user | fields user | outputlookup seen.csv" + every15 +
+		find("6 table", "6", "| inputlookup seen.csv") +
+		find("7 findings and table", "7", "index=summary earliest=-1h latest=+1h | append [| inputlookup seen.csv] | stats count by user")
+	app := fstest.MapFS{"default/savedsearches.conf": {Data: []byte(conf)}, "lookups/seen.csv": {Data: []byte("user\nz\n")}}
+	searches, err := Searches(app)
+	require.NoError(t, err)
+	alerts := map[bool][]string{}
+	for _, inTurn := range []bool{true, false} {
+		report, err := Schedule(t.Context(), rec, app, searches, ScheduleOptions{InTurn: inTurn})
+		require.NoError(t, err)
+		for _, f := range report.Findings {
+			if f.Time.Before(eight.Add(31 * time.Minute)) {
+				alerts[inTurn] = append(alerts[inTurn], fmt.Sprintf("%s %d %s", f.Time.Format("15:04"), f.Detection, single(f.User)))
+			}
+		}
+		require.Equal(t, 7*4, report.Runs)
+	}
+	require.Equal(t, alerts[true], alerts[false])
+	require.Equal(t, []string{
+		"08:15 2 b", "08:15 2 a", "08:15 3 a", "08:15 3 b", "08:15 4 z", "08:15 6 a", "08:15 6 b", "08:15 6 z", "08:15 7 a", "08:15 7 b", "08:15 7 z",
+		"08:30 1 a", "08:30 1 b", "08:30 2 c", "08:30 3 c", "08:30 3 a", "08:30 3 b", "08:30 4 a", "08:30 4 b", "08:30 4 z",
+		"08:30 6 a", "08:30 6 b", "08:30 6 c", "08:30 6 z", "08:30 7 a", "08:30 7 b", "08:30 7 c", "08:30 7 z",
+	}, alerts[false])
 }

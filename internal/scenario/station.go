@@ -122,7 +122,8 @@ func (st *station) start(ctx context.Context) error {
 			}},
 			Clock: in.lane, Log: st.log, Host: stationHost, Version: st.version, Collector: st.collector, Heartbeat: beat,
 		}
-		running, cancel := context.WithCancel(ctx)
+		// Only stop ends a runner: one that ended by itself would be waited for.
+		running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		in.cancel, in.done = cancel, make(chan error, 1)
 		go func() { in.done <- runner.Run(running) }()
 		st.clock.settle()

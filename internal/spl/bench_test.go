@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 )
 
 // benchEvents is how many events the benchmarks search: AIWATCH_SPL_EVENTS, or
@@ -226,6 +227,47 @@ func TestBenchSearchesRun(t *testing.T) {
 		_, err := e.Run(context.Background(), s, Params{Now: benchNow})
 		require.NoError(t, err, s)
 	}
+}
+
+// TestSearchesSideBySide runs the forty searches at once, on a store that none has
+// read before, and one that reads the events' text.
+func TestSearchesSideBySide(t *testing.T) {
+	var events bytes.Buffer
+	writeBenchEvents(&events, 3000)
+	text := events.Bytes()
+	var searches []string
+	for _, s := range benchSearches {
+		if !strings.Contains(s, "outputlookup") {
+			searches = append(searches, s)
+		}
+	}
+	searches = append(searches, `model07 | stats count by sourcetype`, `REST.GET.OBJECT _index_earliest=1 | stats count by user`)
+	inTurn := benchEngine(t, bytes.NewReader(text))
+	beside := benchEngine(t, bytes.NewReader(text))
+	found := make([][]string, len(searches))
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i, s := range searches {
+		group.Go(func() error {
+			res, err := beside.Run(context.Background(), s, Params{Now: benchNow})
+			if err == nil {
+				found[i] = rowsAsJSON(res)
+			}
+			return err
+		})
+	}
+	require.NoError(t, group.Wait())
+	for i, s := range searches {
+		res, err := inTurn.Run(context.Background(), s, Params{Now: benchNow})
+		require.NoError(t, err, s)
+		require.Equal(t, rowsAsJSON(res), found[i], s)
+	}
+	q, err := beside.Parse(`* | stats count by user | outputlookup seen`, benchNow)
+	require.NoError(t, err)
+	require.True(t, q.Writes())
+	q, err = beside.Parse(searches[0], benchNow)
+	require.NoError(t, err)
+	require.False(t, q.Writes())
 }
 
 // handEvent is what the five searches read of an event.

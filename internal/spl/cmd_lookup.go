@@ -146,7 +146,7 @@ func (c *lookupCommand) open(x *execution, in *flow) (*flow, error) {
 	for _, p := range c.inputs {
 		keys, events = append(keys, p.lookup), append(events, p.event)
 	}
-	ix := x.engine.index(l, keys)
+	ix := &finder{lookupIndex: x.engine.indexes.of(l, keys)}
 	inSlots := slotsOf(in.sc, events)
 	outSlots, outColumns := make([]int, len(outputs)), make([]int, len(outputs))
 	for i, p := range outputs {

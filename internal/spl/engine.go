@@ -10,7 +10,9 @@ import (
 )
 
 // Engine runs searches over a store. It is made once and its fields are not
-// changed while a search runs; one search runs at a time.
+// changed while a search runs. Searches may run side by side while nothing is
+// added to the store or deleted from it, and while none of them writes: see
+// Query.Writes.
 type Engine struct {
 	Store      *Store
 	Lookups    *Lookups             // may be nil: no lookups

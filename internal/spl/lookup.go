@@ -220,30 +220,35 @@ func (l *lookupTable) configure(def map[string]string) string {
 
 // lookupIndexes keeps the indexes of tables from search to search: a table is
 // replaced, never changed.
-type lookupIndexes map[string]*lookupIndex
+type lookupIndexes struct {
+	mu   sync.Mutex
+	kept map[string]*lookupIndex
+}
 
 const maxIndexes = 64
 
-// index returns the index of a lookup by some of its fields.
-func (e *Engine) index(l *lookupTable, keys []string) *lookupIndex {
+// of returns the index of a lookup by some of its fields.
+func (ixs *lookupIndexes) of(l *lookupTable, keys []string) *lookupIndex {
 	name := l.name + "\x00" + strings.Join(keys, "\x00")
-	if ix, ok := e.indexes[name]; ok && ix.l.table == l.table && ix.l.same(l) {
+	ixs.mu.Lock()
+	defer ixs.mu.Unlock()
+	if ix, ok := ixs.kept[name]; ok && ix.l.table == l.table && ix.l.same(l) {
 		return ix
 	}
-	if e.indexes == nil || len(e.indexes) >= maxIndexes {
-		e.indexes = lookupIndexes{}
+	if ixs.kept == nil || len(ixs.kept) >= maxIndexes {
+		ixs.kept = map[string]*lookupIndex{}
 	}
 	ix := l.index(keys)
-	e.indexes[name] = ix
+	ixs.kept[name] = ix
 	return ix
 }
 
 // trim forgets what large searches left in the indexes.
-func (ixs lookupIndexes) trim() {
-	for _, ix := range ixs {
-		if len(ix.known) > 10_000 {
-			ix.known = map[string][]int32{}
-		}
+func (ixs *lookupIndexes) trim() {
+	ixs.mu.Lock()
+	defer ixs.mu.Unlock()
+	for _, ix := range ixs.kept {
+		ix.known.trim()
 	}
 }
 
@@ -254,7 +259,8 @@ func (l *lookupTable) same(other *lookupTable) bool {
 
 // lookupIndex finds the rows of a table for values of its key fields. Exact
 // fields are looked up in a map; the others are tested row by row, and the
-// outcome is kept for each combination of values.
+// outcome is kept for each combination of values. Searches that run side by side
+// share it, each with a finder of its own.
 type lookupIndex struct {
 	l         lookupTable
 	exact     []int // columns, with their place among the keys
@@ -264,12 +270,43 @@ type lookupIndex struct {
 	byKey     map[string][]int32
 	wild      [][]wildcard
 	nets      [][]netip.Prefix // zero: the cell is no network
-	known     map[string][]int32
-	buf       []byte
+	known     outcomes
+}
+
+// outcomes are the rows that combinations of values were found to match.
+type outcomes struct {
+	mu   sync.RWMutex
+	rows map[string][]int32
+}
+
+func (o *outcomes) get(key []byte) ([]int32, bool) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	rows, ok := o.rows[string(key)]
+	return rows, ok
+}
+
+func (o *outcomes) put(key []byte, rows []int32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rows == nil {
+		o.rows = map[string][]int32{}
+	}
+	if len(o.rows) < 1_000_000 {
+		o.rows[string(key)] = rows
+	}
+}
+
+func (o *outcomes) trim() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.rows) > 10_000 {
+		o.rows = nil
+	}
 }
 
 func (l *lookupTable) index(keys []string) *lookupIndex {
-	ix := &lookupIndex{l: *l, byKey: map[string][]int32{}, known: map[string][]int32{}}
+	ix := &lookupIndex{l: *l, byKey: map[string][]int32{}}
 	for i, k := range keys {
 		col := slices.Index(l.table.Fields, k)
 		if l.match[k] != "" {
@@ -278,12 +315,13 @@ func (l *lookupTable) index(keys []string) *lookupIndex {
 			ix.exact, ix.exactAt = append(ix.exact, col), append(ix.exactAt, i)
 		}
 	}
+	var buf []byte
 	for n, row := range l.table.Rows {
-		ix.buf = ix.buf[:0]
+		buf = buf[:0]
 		for _, col := range ix.exact {
-			ix.buf = l.appendCell(ix.buf, row[col])
+			buf = l.appendCell(buf, row[col])
 		}
-		ix.byKey[string(ix.buf)] = append(ix.byKey[string(ix.buf)], int32(n))
+		ix.byKey[string(buf)] = append(ix.byKey[string(buf)], int32(n))
 	}
 	for i, col := range ix.pattern {
 		kind := l.match[keys[ix.patternAt[i]]]
@@ -309,9 +347,15 @@ func (l *lookupTable) appendCell(b []byte, s string) []byte {
 	return text(s).appendKey(b)
 }
 
+// A finder looks values up for one search.
+type finder struct {
+	*lookupIndex
+	buf []byte
+}
+
 // find returns the rows that match, in the table's order, at most max_matches.
 // visited tells how many rows were tested.
-func (ix *lookupIndex) find(values []string) (rows []int32, visited int) {
+func (ix *finder) find(values []string) (rows []int32, visited int) {
 	ix.buf = ix.buf[:0]
 	for _, i := range ix.exactAt {
 		ix.buf = ix.l.appendCell(ix.buf, values[i])
@@ -323,7 +367,7 @@ func (ix *lookupIndex) find(values []string) (rows []int32, visited int) {
 	for _, i := range ix.patternAt {
 		ix.buf = ix.l.appendCell(ix.buf, values[i])
 	}
-	if rows, ok := ix.known[string(ix.buf)]; ok {
+	if rows, ok := ix.known.get(ix.buf); ok {
 		return rows, 1
 	}
 	for _, n := range candidates {
@@ -346,8 +390,6 @@ func (ix *lookupIndex) find(values []string) (rows []int32, visited int) {
 			}
 		}
 	}
-	if len(ix.known) < 1_000_000 {
-		ix.known[string(ix.buf)] = rows
-	}
+	ix.known.put(ix.buf, rows)
 	return rows, visited
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Query is a parsed search. It may be run any number of times by the engine
-// that parsed it, one run at a time; its macros are expanded once, so that a
+// that parsed it, one run of it at a time; its macros are expanded once, so that a
 // macro that asks for now() means the moment of parsing.
 type Query struct {
 	src      *source
@@ -38,7 +38,7 @@ func (e *Engine) Parse(search string, now time.Time) (*Query, error) {
 
 // RunQuery runs a search that was parsed before.
 func (e *Engine) RunQuery(ctx context.Context, q *Query, params Params) (*Result, error) {
-	defer func() { e.indexes.trim() }()
+	defer e.indexes.trim()
 	x, err := e.execution(ctx, q, params)
 	if err != nil {
 		return nil, err
@@ -56,6 +56,13 @@ func (e *Engine) RunQuery(ctx context.Context, q *Query, params Params) (*Result
 		return nil, fmt.Errorf("the result has more than %d rows (limit Rows)", x.limits.Rows)
 	}
 	return f.sc.result(rows, x.warnings), nil
+}
+
+// Writes tells whether a run changes what other searches read: a lookup, or with
+// collect an index.
+func (q *Query) Writes() bool {
+	u := q.Uses()
+	return len(u.Written) > 0 || len(u.Indexes) > 0
 }
 
 // Uses is what a search touches, as far as its text tells.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/klauspost/compress/zstd"
@@ -16,7 +17,8 @@ import (
 // Store holds events for many searches: each field is a column of codes into
 // that field's dictionary, so that a predicate is evaluated once for a value
 // and not once for an event. Events are in time order twice over, by event time
-// and by index time. A Store is not safe for concurrent use.
+// and by index time. Searches may read it side by side, but not while somebody
+// adds or deletes.
 type Store struct {
 	columns map[string]*column
 	names   []string // of the columns, in order of their first appearance
@@ -30,9 +32,10 @@ type Store struct {
 	raw     rawText
 	rawKind []bool // whether _raw is a field of the row, or only the line it was read from
 
-	byTime  []uint32 // events, oldest first
-	byIndex []uint32 // events, by index time, oldest first
-	sorted  uint32   // how many events the two above hold
+	ordering sync.Mutex // searches bring the orders up to date
+	byTime   []uint32   // events, oldest first
+	byIndex  []uint32   // events, by index time, oldest first
+	sorted   uint32     // how many events the two above hold
 
 	props   *Props
 	scratch []byte
@@ -382,6 +385,8 @@ func (s *Store) delete(ids []uint32) {
 // indexed is newer, then the later read. New events cost as much as lies
 // behind the oldest of them.
 func (s *Store) order() {
+	s.ordering.Lock()
+	defer s.ordering.Unlock()
 	if s.sorted == s.n {
 		return
 	}
@@ -484,9 +489,11 @@ type rawText struct {
 	open   []byte   // the block that is being filled
 	packed []byte   // scratch
 	enc    *zstd.Encoder
-	dec    *zstd.Decoder
-	cached int
-	cache  []byte
+
+	reading sync.Mutex // of what follows
+	dec     *zstd.Decoder
+	cached  int
+	cache   []byte
 }
 
 const rawBlock = 128 << 10
@@ -521,6 +528,8 @@ func (t *rawText) get(id uint32) string {
 	if block == len(t.blocks) {
 		return string(t.open[start:t.ends[id]])
 	}
+	t.reading.Lock()
+	defer t.reading.Unlock()
 	if t.cache == nil || t.cached != block {
 		if t.dec == nil {
 			t.dec, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))

@@ -46,9 +46,7 @@ func TestCleanMonth(t *testing.T) {
 	require.NoError(t, err)
 	s, err := scenario.Load(dir)
 	require.NoError(t, err)
-	rec, err := scenario.Play(t.Context(), s, scenario.Options{})
-	require.NoError(t, err)
-	report, err := scenario.Schedule(t.Context(), rec, app, searches, scenario.ScheduleOptions{})
+	_, report, err := scenario.PlayAndSchedule(t.Context(), s, scenario.Options{}, app, searches, scenario.ScheduleOptions{})
 	require.NoError(t, err)
 
 	clean := detection.CleanMonth{Seed: o.Seed, People: o.People, Days: o.Days, Alerts: map[int]int{}}
