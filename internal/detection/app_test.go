@@ -116,6 +116,8 @@ func TestShown(t *testing.T) {
 		{"mlflow:prod/models/fraud", "", "fraud"},
 		{"mlflow:prod/models/fraud/3", "", "fraud"},
 		{"mlflow:prod/w/models/fraud/3", "", "fraud"},
+		{"mlflow:prod/datasets/street", "", "street"},
+		{"mlflow:prod/w/runs/0a1b/artifacts/model/w.bin", "", "0a1b"},
 		{"git:forge/acme/vision", "", "acme/vision"},
 		{"git:forge/acme/vision@refs/heads/main", "", "acme/vision"},
 		{"git:forge/acme/vision//dir//model.pkl", "", "acme/vision"},
