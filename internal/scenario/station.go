@@ -121,6 +121,8 @@ func (st *station) start(ctx context.Context) error {
 				Open: func(context.Context) (collectors.Stream, error) { return in.stream, st.tellNew(in) },
 			}},
 			Clock: in.lane, Log: st.log, Host: stationHost, Version: st.version, Collector: st.collector, Heartbeat: beat,
+			// The destination takes everything at once: nothing waits, nothing is refused.
+			Delivery: func(string) collectors.Delivery { return collectors.Delivery{} },
 		}
 		// Only stop ends a runner: one that ended by itself would be waited for.
 		running, cancel := context.WithCancel(context.WithoutCancel(ctx))
