@@ -14,9 +14,9 @@ import (
 	"aiwatch/internal/scenario"
 )
 
-// TestVolume holds the table of docs/sizing.md to what an index counts: the
+// TestVolume holds the licence volume in docs/sizing.md to what an index counts: the
 // bytes of the events of each source, over three working days of twenty people.
-// -update writes the table.
+// -update writes it.
 func TestVolume(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays days of people's work")
@@ -58,34 +58,50 @@ func TestVolume(t *testing.T) {
 		return nil
 	}))
 
-	var table strings.Builder
-	table.WriteString("| sourcetype | for each | events a day | bytes an event | MB a day for 100 of them |\n|---|---|---|---|---|\n")
-	for _, row := range []struct {
+	// What counts the events of a sourcetype, and how many of them a day brings
+	// to each.
+	rates := []struct {
 		sourcetype, what string
 		of               int
+		daily, size      float64
 	}{
-		{"aiwatch:s3", "person", people},
-		{"aiwatch:mlflow", "person", people},
-		{"aiwatch:git", "person", people},
-		{"aiwatch:health", "input or S3 bucket", len(beating)},
-	} {
-		v := volumes[row.sourcetype]
-		require.NotZero(t, v.events, row.sourcetype)
-		daily := v.events / float64(row.of*days)
-		fmt.Fprintf(&table, "| `%s` | %s | %.1f | %.0f | %.2f |\n", row.sourcetype, row.what, daily, v.bytes/v.events, 100*daily*v.bytes/v.events/1e6)
+		{sourcetype: "aiwatch:s3", what: "person", of: people},
+		{sourcetype: "aiwatch:mlflow", what: "person", of: people},
+		{sourcetype: "aiwatch:git", what: "person", of: people},
+		{sourcetype: "aiwatch:health", what: "input or S3 bucket", of: len(beating)},
+	}
+	var text strings.Builder
+	text.WriteString("| sourcetype | for each | events a day | bytes an event | MB a day for 100 of them |\n|---|---|---|---|---|\n")
+	for i := range rates {
+		r := &rates[i]
+		v := volumes[r.sourcetype]
+		require.NotZero(t, v.events, r.sourcetype)
+		r.daily, r.size = v.events/float64(r.of*days), v.bytes/v.events
+		fmt.Fprintf(&text, "| `%s` | %s | %.1f | %.0f | %.2f |\n", r.sourcetype, r.what, r.daily, r.size, 100*r.daily*r.size/1e6)
+	}
+	fmt.Fprintf(&text, "\n**Your volume a day** = S3 records on AI assets × %.0f B + MLflow changes × %.0f B + Git commits, files and pushes × %.0f B + 288 × %.0f B for each input and each S3 bucket that is logged.\n",
+		rates[0].size, rates[1].size, rates[2].size, rates[3].size)
+	text.WriteString("\n| an organisation like this of | with inputs and buckets | S3 | MLflow and Git | health | MB a day |\n|---|---|---|---|---|---|\n")
+	for _, o := range []struct{ people, beating float64 }{{100, 8}, {1000, 35}, {10000, 100}} {
+		mb := make([]float64, len(rates))
+		for i, r := range rates {
+			mb[i] = o.people * r.daily * r.size / 1e6
+		}
+		mb[3] = o.beating * rates[3].daily * rates[3].size / 1e6
+		fmt.Fprintf(&text, "| %.0f people | %.0f | %.1f | %.1f | %.1f | %.0f |\n", o.people, o.beating, mb[0], mb[1]+mb[2], mb[3], mb[0]+mb[1]+mb[2]+mb[3])
 	}
 
 	const begin, end = "<!-- Written by go test ./internal/scenario/month -run TestVolume -update -->\n\n", "\n<!-- Until here. -->"
 	path := filepath.Join("..", "..", "..", "docs", "sizing.md")
-	text, err := os.ReadFile(path)
+	page, err := os.ReadFile(path)
 	require.NoError(t, err)
-	before, rest, found := strings.Cut(string(text), begin)
+	before, rest, found := strings.Cut(string(page), begin)
 	require.True(t, found)
 	shown, after, found := strings.Cut(rest, end)
 	require.True(t, found)
 	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(before+begin+table.String()+end+after), 0o644))
+		require.NoError(t, os.WriteFile(path, []byte(before+begin+text.String()+end+after), 0o644))
 		return
 	}
-	require.Equal(t, table.String(), shown, "docs/sizing.md; -update writes it anew")
+	require.Equal(t, text.String(), shown, "docs/sizing.md; -update writes it anew")
 }
