@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -363,9 +364,9 @@ func TestDocsModels(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(top, "docs/splunk-addon.md"))
 	require.NoError(t, err)
 	for _, m := range searchtime.Models {
-		require.Contains(t, string(text), "`"+m.Eventtype+"`")
+		require.True(t, bytes.Contains(text, []byte("`"+m.Eventtype+"`")), m.Eventtype)
 	}
 	for _, field := range searchtime.SearchTimeFields() {
-		require.Contains(t, string(text), "`"+field+"`")
+		require.True(t, bytes.Contains(text, []byte("`"+field+"`")), field)
 	}
 }
