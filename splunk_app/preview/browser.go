@@ -149,7 +149,7 @@ func (b *Browser) Picture(path string, width int) error {
 
 // Shoot draws a page of the app that is served at a URL into a PNG. view is the
 // page's name, with parameters where wanted. It tells what went wrong on the
-// page, and in which panels.
+// page and in its panels, and what does not fit.
 func (b *Browser) Shoot(server, view, theme string, width int, path string) (said []string, err error) {
 	separator := "?"
 	if strings.Contains(view, "?") {
@@ -159,11 +159,11 @@ func (b *Browser) Shoot(server, view, theme string, width int, path string) (sai
 	err = b.Open(server+appPath+view+separator+"theme="+theme, width, 4000)
 	err = errors.Join(err, b.Picture(path, width))
 	said, saidErr := b.Said()
-	var panels []string
-	err = errors.Join(err, saidErr, b.Evaluate(panelErrors, nil, &panels))
-	return append(said, panels...), err
+	page, lookErr := b.look()
+	for _, p := range page.Panels {
+		if p.Failed {
+			said = append(said, p.ID+" says: "+p.Message)
+		}
+	}
+	return append(said, page.misplaced()...), errors.Join(err, saidErr, lookErr)
 }
-
-// panelErrors lists the messages of panels that failed.
-const panelErrors = `return [...document.querySelectorAll('[data-test="viz-item"]')].flatMap((panel) =>
-	[...panel.querySelectorAll('[data-test*="error" i], [data-test-type="error"]')].map((e) => 'panel ' + panel.dataset.id + ': ' + e.textContent))`

@@ -33,11 +33,12 @@ function watch() {
 }
 
 // Whether a page has drawn all that it will: nothing is under way, no panel
-// waits, and nothing has changed for a while.
+// waits, and nothing has changed for a while; for a long while where panels wait
+// for ever, as those do that got a row without a value.
 function settled(quiet) {
     const drawn = document.querySelector('[data-test="viz-item"]') || !document.getElementById('dashboard');
     const waiting = document.querySelector('[data-test="icon-placeholder"], [data-test="progress"], [data-test*="loading" i], [data-test*="skeleton" i]');
-    return drawn && !waiting && window.preview.pending === 0 && performance.now() - window.preview.changed > quiet;
+    return drawn && window.preview.pending === 0 && performance.now() - window.preview.changed > (waiting ? 8 * quiet : quiet);
 }
 
 const settle = () => page.waitForFunction(settled, 400, { timeout: 30000, polling: 50 });
