@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"aiwatch/internal/detection"
+	"aiwatch/internal/scenario/week"
 	"aiwatch/internal/spl"
 )
 
@@ -70,20 +71,33 @@ func (s *Source) recorded(ctx context.Context, root Root, app fs.FS, log *slog.L
 		}
 		return NewData(engine, func() time.Time { return end }), nil
 	}
-	dir := s.Scenario
-	if dir == "" {
-		dir = root.Path("splunk_app", "scenarios", "people_insiders")
-	}
-	cache, err := playCache()
-	if err != nil {
-		return nil, err
-	}
-	log.Info("playing, unless that was done before", "scenario", dir)
-	recording, err := Play(ctx, root, app, dir, cache)
+	log.Info("playing, unless that was done before")
+	recording, err := s.play(ctx, root, app)
 	if err != nil {
 		return nil, err
 	}
 	return recording.Load(ctx, app)
+}
+
+// play plays the scenario, the insider's week where none is named.
+func (s *Source) play(ctx context.Context, root Root, app fs.FS) (*Recording, error) {
+	cache, err := playCache()
+	if err != nil {
+		return nil, err
+	}
+	if s.Scenario != "" {
+		return Play(ctx, root, app, s.Scenario, cache)
+	}
+	dir, err := os.MkdirTemp("", "aiwatch-preview-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for the insider's week: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	dir = filepath.Join(dir, "week")
+	if _, err := week.Write(dir, week.Options{}); err != nil {
+		return nil, err
+	}
+	return Play(ctx, root, app, dir, cache)
 }
 
 // playCache is where plays are kept.
