@@ -331,9 +331,9 @@ func (a *aggregate) accumulator(held *int) accumulator {
 	case "count":
 		return &counter{}
 	case "dc":
-		return &distinct{seen: map[string]struct{}{}, held: held}
+		return &distinct{held: held}
 	case "values":
-		return &valueSet{seen: map[string]Value{}, held: held}
+		return &valueSet{held: held}
 	case "list":
 		return &valueList{held: held}
 	case "min":
@@ -359,28 +359,61 @@ func (c *counter) add(v Value, _ float64) {
 }
 func (c *counter) result() Value { return number(float64(c.n)) }
 
+// distinct is dc(). Most groups see one value or none: the map is made for the
+// second.
 type distinct struct {
-	seen map[string]struct{}
+	one  string
+	seen map[string]struct{} // nil: one, if anything is held
+	some bool
 	held *int
 }
 
 func (d *distinct) add(v Value, _ float64) {
 	s := v.String()
+	switch {
+	case !d.some:
+		d.some, d.one = true, s
+		*d.held++
+		return
+	case d.seen == nil && s == d.one:
+		return
+	case d.seen == nil:
+		d.seen = map[string]struct{}{d.one: {}}
+	}
 	if _, ok := d.seen[s]; !ok {
 		d.seen[s] = struct{}{}
 		*d.held++
 	}
 }
-func (d *distinct) result() Value { return number(float64(len(d.seen))) }
+
+func (d *distinct) result() Value {
+	if d.seen == nil && d.some {
+		return number(1)
+	}
+	return number(float64(len(d.seen)))
+}
 
 // valueSet is values(): distinct and in lexicographic order.
 type valueSet struct {
-	seen map[string]Value
+	one  Value
+	seen map[string]Value // nil: one, if it is not null
 	held *int
 }
 
 func (s *valueSet) add(v Value, _ float64) {
+	if s.one.kind == kindNull {
+		s.one = v
+		*s.held++
+		return
+	}
 	k := v.String()
+	if s.seen == nil {
+		first := s.one.String()
+		if k == first {
+			return
+		}
+		s.seen = map[string]Value{first: s.one}
+	}
 	if _, ok := s.seen[k]; !ok {
 		s.seen[k] = v
 		*s.held++
@@ -388,6 +421,9 @@ func (s *valueSet) add(v Value, _ float64) {
 }
 
 func (s *valueSet) result() Value {
+	if s.seen == nil {
+		return s.one
+	}
 	vs := make([]Value, 0, len(s.seen))
 	for _, k := range sortedKeys(s.seen) {
 		vs = append(vs, s.seen[k])

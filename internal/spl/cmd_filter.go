@@ -4,7 +4,7 @@ import (
 	"math"
 	"net/netip"
 	"regexp"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -618,64 +618,86 @@ func (c *sortCommand) open(x *execution, in *flow) (*flow, error) {
 
 // sortRows sorts stably. A missing value comes last in either direction.
 func sortRows(rows []Row, keys []sortKey, sc *schema) {
-	slots := make([]int, len(keys))
-	for i, k := range keys {
-		slots[i] = sc.slot(k.field)
+	places, by := make([]int, len(rows)), make([]ordered, len(rows)*len(keys))
+	for k, key := range keys {
+		slot := sc.slot(key.field)
+		for i, r := range rows {
+			by[i*len(keys)+k] = orderedAs(r.get(slot), key.as)
+		}
 	}
-	sort.SliceStable(rows, func(i, j int) bool {
-		for k, key := range keys {
-			a, b := rows[i].get(slots[k]), rows[j].get(slots[k])
-			if a.kind == kindNull || b.kind == kindNull {
-				if (a.kind == kindNull) != (b.kind == kindNull) {
-					return b.kind == kindNull
+	for i := range places {
+		places[i] = i
+	}
+	slices.SortStableFunc(places, func(a, b int) int {
+		for k := range keys {
+			x, y := &by[a*len(keys)+k], &by[b*len(keys)+k]
+			if x.missing || y.missing {
+				if x.missing != y.missing {
+					if x.missing {
+						return 1
+					}
+					return -1
 				}
 				continue
 			}
-			if c := orderAs(a, b, key.as); c != 0 {
-				return (c < 0) != key.descending
+			if c := x.compare(y, keys[k].as); c != 0 {
+				if keys[k].descending {
+					return -c
+				}
+				return c
 			}
 		}
-		return false
+		return 0
 	})
+	was := slices.Clone(rows)
+	for i, place := range places {
+		rows[i] = was[place]
+	}
 }
 
-// orderAs compares a pair of values. In auto the order is chosen for each pair
+// ordered is a value with what its order takes, found out once.
+type ordered struct {
+	text     string
+	number   float64
+	address  *netip.Addr // nil: it is none
+	isNumber bool
+	missing  bool
+}
+
+func orderedAs(v Value, as string) (o ordered) {
+	if v.kind == kindMulti {
+		v = (*v.list)[0]
+	}
+	if o.missing = v.kind == kindNull; o.missing {
+		return o
+	}
+	if as == "auto" || as == "num" {
+		o.number, o.isNumber = v.Float()
+	}
+	if as != "num" {
+		o.text = v.String()
+	}
+	if as != "num" && as != "str" && !o.isNumber { // no number is an address
+		if address, err := netip.ParseAddr(o.text); err == nil {
+			o.address = &address
+		}
+	}
+	return o
+}
+
+// compare orders a pair of values. In auto the order is chosen for each pair
 // (Search Reference, "sort"): numbers by size, addresses as addresses,
 // everything else lexicographically, by UTF-8 bytes.
-func orderAs(a, b Value, as string) int {
-	if a.kind == kindMulti {
-		a = (*a.list)[0]
+func (o *ordered) compare(other *ordered, as string) int {
+	switch {
+	case o.isNumber && other.isNumber:
+		return ascending(o.number, other.number)
+	case as == "num" && o.isNumber:
+		return -1
+	case as == "num" && other.isNumber:
+		return 1
+	case o.address != nil && other.address != nil:
+		return o.address.Compare(*other.address)
 	}
-	if b.kind == kindMulti {
-		b = (*b.list)[0]
-	}
-	switch as {
-	case "str":
-		return strings.Compare(a.String(), b.String())
-	case "num":
-		x, okX := a.Float()
-		y, okY := b.Float()
-		switch {
-		case okX && okY:
-			return ascending(x, y)
-		case okX:
-			return -1
-		case okY:
-			return 1
-		}
-		return 0
-	}
-	if as == "auto" {
-		x, okX := a.Float()
-		y, okY := b.Float()
-		if okX && okY {
-			return ascending(x, y)
-		}
-	}
-	x, errX := netip.ParseAddr(a.String())
-	y, errY := netip.ParseAddr(b.String())
-	if errX == nil && errY == nil {
-		return x.Compare(y)
-	}
-	return strings.Compare(a.String(), b.String())
+	return strings.Compare(o.text, other.text)
 }

@@ -308,14 +308,23 @@ type flow struct {
 	next func() ([]Row, error)
 }
 
-// after is the flow behind rows that were taken from it.
+// after is the flow behind rows that were taken from it. They get the room for
+// the fields that commands have declared since.
 func (f *flow) after(rows []Row) *flow {
 	return &flow{f.sc, func() ([]Row, error) {
-		if first := rows; first != nil {
-			rows = nil
-			return first, nil
+		if rows == nil {
+			return f.next()
 		}
-		return f.next()
+		first := rows
+		rows = nil
+		width := len(f.sc.names)
+		cells := make([]Value, width*len(first))
+		for i, r := range first {
+			row := Row(cells[i*width : (i+1)*width : (i+1)*width])
+			copy(row, r)
+			first[i] = row
+		}
+		return first, nil
 	}}
 }
 

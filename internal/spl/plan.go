@@ -66,7 +66,7 @@ func (x *execution) scan(src *searchCommand, cmds []command) (*flow, int, error)
 			break
 		}
 	}
-	want := x.kept.wanted(again)
+	want := x.kept.wanted(src)
 	if want == nil {
 		want = &fieldSet{all: true}
 		for i := len(cmds) - 1; i >= taken; i-- {
@@ -75,7 +75,7 @@ func (x *execution) scan(src *searchCommand, cmds []command) (*flow, int, error)
 		if rest != nil {
 			want = rest.need(want)
 		}
-		x.kept.want(again, want)
+		x.kept.want(src, want)
 	}
 	f, err := x.events(again, searchAnd(anySlice(filters)), conditions, r, want)
 	if err != nil {
