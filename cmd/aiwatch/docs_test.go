@@ -105,6 +105,10 @@ func (r *repository) mistakes(p *page) (all []string) {
 			}
 		case "ini":
 			note(b.line, r.settings(b.text))
+		case "": // a synopsis, perhaps
+			for line := range strings.Lines(b.text) {
+				note(b.line, r.span(line))
+			}
 		case "spl":
 			if _, err := r.engine.Parse(strings.TrimSpace(b.text), time.Now()); err != nil {
 				note(b.line, "no search: "+err.Error())
@@ -292,7 +296,7 @@ func (r *repository) command(words []string) string {
 		if flag == "-" { // the end of flags
 			return ""
 		}
-		if positional {
+		if positional && !strings.HasPrefix(name, "aiwatch scenario ") { // those take flags anywhere
 			return word + " is behind an argument, where it is none"
 		}
 		flag, _, hasValue := strings.Cut(strings.TrimPrefix(flag, "-"), "=")
@@ -343,6 +347,8 @@ func TestDocsRules(t *testing.T) {
 		{"```sh\naiwatch queue sort\n```", `aiwatch queue has no command "sort"`},
 		{"```sh\naiwatch collect prod --conf x\n```", "--conf is behind an argument"},
 		{"```sh\nif true\n```", "no script of the shell"},
+		{"```\naiwatch run [--twice]\n```", "aiwatch run has no flag --twice"},
+		{"```\naiwatch scenario run DIR... [--write-events FILE]\naiwatchers of the world\n```", ""},
 		{"```ini\n[aiwatch_s3://prod]\nbucket = logs\n[hec]\nurl = https://splunk.example.com:8088\ntoken_env = TOKEN\n```", ""},
 		{"```ini\n[AI Asset - Made up - Rule]\ndisabled = 0\n```", ""},
 		{"```spl\n`aiwatch_findings` | stats count by user\n```", ""},
