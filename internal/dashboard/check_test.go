@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"io/fs"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/internal/detection"
+	"aiwatch/internal/spl"
 )
 
 var update = flag.Bool("update", false, "indent the views anew")
@@ -264,7 +266,10 @@ func TestRun(t *testing.T) {
 	_, o := shipped(t)
 	v, err := Parse("good.xml", []byte(good(t)))
 	require.NoError(t, err)
-	empty, err := v.Empty(t.Context(), o.Engine, nil, now)
+	run := func(ctx context.Context, search string, r Range) (*spl.Result, error) {
+		return o.Engine.Run(ctx, search, spl.Params{Now: now, Earliest: r.Earliest, Latest: r.Latest})
+	}
+	empty, err := v.Empty(t.Context(), run, nil)
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"what": "no row", "who": "no row", "how_many": "no row", "asset": "no row"}, empty)
 
@@ -275,11 +280,11 @@ func TestRun(t *testing.T) {
 	}, "\n")
 	_, err = o.Engine.Store.Load(strings.NewReader(events))
 	require.NoError(t, err)
-	empty, err = v.Empty(t.Context(), o.Engine, nil, now)
+	empty, err = v.Empty(t.Context(), run, nil)
 	require.NoError(t, err)
 	require.Empty(t, empty)
 	for asset, want := range map[string]string{`s3://m/a"b`: "bob", "s3://m/a": "ann"} {
-		r, err := v.Run(t.Context(), o.Engine, "by_actor", map[string]string{"asset": asset}, now)
+		r, err := v.Run(t.Context(), run, "by_actor", map[string]string{"asset": asset})
 		require.NoError(t, err)
 		require.Len(t, r.Rows, 1)
 		require.Equal(t, want, r.Get(r.Rows[0], "actor").String())

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"aiwatch/internal/spl"
 )
@@ -125,9 +124,12 @@ func (v *View) Tokens() map[string]string {
 	return all
 }
 
-// Run runs a data source over the engine's events with the values of tokens,
-// those that the page begins with where none is given.
-func (v *View) Run(ctx context.Context, engine *spl.Engine, id string, tokens map[string]string, now time.Time) (*spl.Result, error) {
+// A Runner runs a search over a range of time.
+type Runner func(ctx context.Context, search string, r Range) (*spl.Result, error)
+
+// Run runs a data source with the values of tokens, those that the page begins
+// with where none is given.
+func (v *View) Run(ctx context.Context, run Runner, id string, tokens map[string]string) (*spl.Result, error) {
 	values := v.Tokens()
 	maps.Copy(values, tokens)
 	text, err := v.Search(id)
@@ -135,17 +137,15 @@ func (v *View) Run(ctx context.Context, engine *spl.Engine, id string, tokens ma
 		return nil, err
 	}
 	r := v.Range(id)
-	return engine.Run(ctx, Fill(text, values), spl.Params{
-		Now: now, Earliest: Fill(r.Earliest, values), Latest: Fill(r.Latest, values),
-	})
+	return run(ctx, Fill(text, values), Range{Fill(r.Earliest, values), Fill(r.Latest, values)})
 }
 
 // Empty tells, for each panel and each input that a search fills, what is not
 // there to be drawn: rows, or a value of a field that it names.
-func (v *View) Empty(ctx context.Context, engine *spl.Engine, tokens map[string]string, now time.Time) (map[string]string, error) {
+func (v *View) Empty(ctx context.Context, run Runner, tokens map[string]string) (map[string]string, error) {
 	empty := map[string]string{}
 	look := func(name, source string, fields []string) error {
-		r, err := v.Run(ctx, engine, source, tokens, now)
+		r, err := v.Run(ctx, run, source, tokens)
 		if err != nil {
 			return fmt.Errorf("%s: %s: %s: %w", v.Path, name, source, err)
 		}
