@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"aiwatch/internal/detection"
 )
@@ -31,10 +32,11 @@ type Judged struct {
 }
 
 // coverage judges the detections by the inputs that told of themselves, the
-// lookups as they are at the end, and the history since the first event.
+// lookups as they are at the end, and the history of their sources: since the
+// oldest act that a log tells, which may be older than the input.
 func (a *audit) coverage(context.Context) error {
 	p := a.report.Period
-	situation := detection.Situation{Lookups: map[string]int{}, Since: p.History, Now: p.To, WithoutSplunk: !a.splunk}
+	situation := detection.Situation{Lookups: map[string]int{}, Now: p.To, WithoutSplunk: !a.splunk}
 	situation.Inputs = append(situation.Inputs, a.Configured...)
 	for _, w := range a.report.Watch {
 		if !slices.ContainsFunc(a.Configured, func(in detection.Input) bool { return in.Stanza == w.Input }) {
@@ -56,9 +58,13 @@ func (a *audit) coverage(context.Context) error {
 	}
 	c := &a.report.Coverage
 	for _, d := range a.detections {
+		situation.Since = a.watches.since(d.Needs.Sources, p.History)
 		j := Judged{Number: d.Number, Name: d.Name, Severity: d.Severity, Findings: raised[d.Number], Coverage: d.Coverage(situation)}
 		// An audit has run what fills the tables.
 		j.Notes = slices.DeleteFunc(slices.Clone(j.Notes), func(n string) bool { return strings.HasPrefix(n, "to be enabled with it") })
+		if j.Findings > 0 && j.Verdict == detection.CannotFire {
+			j.Verdict = detection.Limited // it has fired
+		}
 		c.Detections = append(c.Detections, j)
 		switch j.Verdict {
 		case detection.CanFire:
@@ -72,6 +78,19 @@ func (a *audit) coverage(context.Context) error {
 	a.unknown(c)
 	return nil
 }
+
+// since is when the oldest act of these sources happened, and not after fallback.
+func (ws *watches) since(sources []string, fallback time.Time) time.Time {
+	for _, w := range ws.inputs {
+		if (slices.Contains(sources, w.Source) || !slices.ContainsFunc(sources, isSource)) && !w.oldest.IsZero() && w.oldest.Before(fallback) {
+			fallback = w.oldest
+		}
+	}
+	return fallback
+}
+
+// isSource tells whether it is one that has inputs of its own.
+func isSource(name string) bool { return slices.Contains([]string{"mlflow", "s3", "git"}, name) }
 
 // observed is an input as its events show it.
 func (w *watching) observed() detection.Input {

@@ -491,6 +491,9 @@ func (v *Custody) compare(all []Digest) {
 			problems = append(problems, "the "+d.By+" gives another than the files")
 		}
 	}
+	if distinct := digestsOf(said); len(files) == 0 && len(distinct) > 1 {
+		problems = append(problems, fmt.Sprintf("%d tags give %d digests", len(said), len(distinct)))
+	}
 	v.Differ = len(problems) > 0
 	switch {
 	case v.Differ:
@@ -514,6 +517,16 @@ func (v *Custody) concern(all []*Finding, k *facts) {
 			}
 		}
 	}
+}
+
+// digestsOf are the different digests among these.
+func digestsOf(all []Digest) (distinct []string) {
+	for _, d := range all {
+		if !slices.Contains(distinct, d.Digest) {
+			distinct = append(distinct, d.Digest)
+		}
+	}
+	return distinct
 }
 
 // life is what the app's report on a version tells.

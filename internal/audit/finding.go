@@ -100,7 +100,8 @@ func (a *audit) finding(f *scenario.Finding) *Finding {
 		out.Happened = moment(row.Time.value)
 	}
 	if d := a.byNumber[f.Detection]; d != nil {
-		out.Meaning, out.Respond = d.Description, d.Respond
+		// The file marks commands for Markdown.
+		out.Meaning, out.Respond = strings.ReplaceAll(d.Description, "`", ""), strings.ReplaceAll(d.Respond, "`", "")
 		for _, c := range []struct {
 			of      string
 			clauses []string

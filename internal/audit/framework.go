@@ -46,7 +46,7 @@ func (a *audit) figures() (f figures) {
 		f.missed += w.Missed()
 		f.missing += w.Lost()
 	}
-	runs := map[string]bool{}
+	runs, readers := map[string]bool{}, map[string]bool{}
 	for _, v := range a.report.Custody {
 		f.versions++
 		switch {
@@ -61,12 +61,12 @@ func (a *audit) figures() (f figures) {
 		if v.Run != "" {
 			runs[v.Run] = true
 		}
-		f.readers += len(v.Readers)
 		for _, r := range v.Readers {
+			readers[r.Actor] = true
 			f.reads += r.Reads
 		}
 	}
-	f.runs = len(runs)
+	f.runs, f.readers = len(runs), len(readers)
 	f.span = p.To.Sub(p.History)
 	return f
 }
@@ -106,7 +106,7 @@ func (a *audit) frameworks() {
 	add(euAIAct, "Article 12, record-keeping",
 		"A high-risk system records events by itself, over its lifetime, so that risks and changes can be traced.", `\b12\b`,
 		[]string{
-			fmt.Sprintf("%s were recorded by %s from %s to %s, nobody having to do anything for it.", counted(f.acts, "act"), counted(f.inputs, "input"), stamp(p.From), stamp(p.To)),
+			fmt.Sprintf("%s about models, data and code were recorded by %s from %s to %s, nobody having to do anything for it.", counted(f.acts, "event"), counted(f.inputs, "input"), stamp(p.From), stamp(p.To)),
 			"Each says how its time and its actor are known.",
 			holes,
 		},

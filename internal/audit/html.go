@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"aiwatch/internal/detection"
+	"aiwatch/internal/event"
 )
 
 //go:embed page.tmpl
@@ -162,7 +163,7 @@ func (r *Report) tiles() []tile {
 	}
 	c := r.Coverage
 	return append(all, hours, versions,
-		tile{fmt.Sprintf("%d of %d", c.CanFire+c.Limited, len(c.Detections)), "detections could fire", ""})
+		tile{fmt.Sprintf("%d/%d", c.CanFire+c.Limited, len(c.Detections)), "detections could fire", ""})
 }
 
 // bars are the missing times of an input on a line of 1000.
@@ -186,6 +187,9 @@ func (f *Finding) When() time.Time {
 	}
 	return f.Happened
 }
+
+// Health tells whether a collector told it of itself.
+func (e *Evidence) Health() bool { return e.Sourcetype == event.SourcetypeHealth }
 
 // Agree tells whether several sources give the same digests.
 func (v *Custody) Agree() bool { return agrees(v) }

@@ -17,8 +17,10 @@ const (
 type Verdict struct {
 	// Level is alarm where something critical or high was found, warning where
 	// something else was or the evidence has holes, quiet otherwise.
-	Level    string         `json:"level"`
-	Headline string         `json:"headline"`
+	Level    string `json:"level"`
+	Headline string `json:"headline"`
+	// Names is who stands in the most findings, where it is somebody.
+	Names    string         `json:"names,omitempty"`
 	Evidence string         `json:"evidence"`
 	Findings map[string]int `json:"findings"` // by severity
 	FailOn   string         `json:"fail_on,omitempty"`
@@ -50,6 +52,7 @@ func (a *audit) verdict() {
 	default:
 		v.Headline = fmt.Sprintf("%d findings: %s", len(r.Findings), strings.Join(found, ", "))
 	}
+	v.Names = named(r.Findings)
 	var holes []string
 	for _, w := range r.Watch {
 		switch {
@@ -92,6 +95,30 @@ func (a *audit) verdict() {
 		v.Level = "alarm"
 	case len(r.Findings) > 0 || len(holes) > 0:
 		v.Level = "warning"
+	}
+}
+
+// named says whom the most findings name.
+func named(all []*Finding) string {
+	counts := map[string]int{}
+	most := ""
+	for _, f := range all {
+		for _, u := range f.Users {
+			if u == "" {
+				continue
+			}
+			if counts[u]++; counts[u] > counts[most] || counts[u] == counts[most] && u < most {
+				most = u
+			}
+		}
+	}
+	switch {
+	case most == "":
+		return ""
+	case len(all) == 1:
+		return "It names " + most + "."
+	default:
+		return fmt.Sprintf("%d of them name %s.", counts[most], most)
 	}
 }
 

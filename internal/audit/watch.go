@@ -115,6 +115,7 @@ type watching struct {
 	acts, claimed int
 	logs          map[string]bool
 	proven        bool
+	oldest        time.Time // act whose time nobody claims
 }
 
 type beat struct {
@@ -152,7 +153,7 @@ func (ws *watches) see(r *record, indexed time.Time) {
 	if r.Sourcetype != event.SourcetypeHealth {
 		w.Events++
 		w.dated = append(w.dated, r.at())
-		w.act(f)
+		w.act(r)
 		return
 	}
 	if f.Operation == "heartbeat" && f.AssetType == "input" {
@@ -175,12 +176,16 @@ func (ws *watches) see(r *record, indexed time.Time) {
 
 // act notes what an event shows of how its input is set up, and of how sure its
 // actors are.
-func (w *watching) act(f *fields) {
+func (w *watching) act(r *record) {
+	f := r.Event
 	operation := string(f.Operation)
 	if operation == "inventory" || operation == "record.damaged" {
 		return
 	}
 	w.acts++
+	if at := r.at(); f.TimeBasis != "claimed" && (w.oldest.IsZero() || at.Before(w.oldest)) {
+		w.oldest = at
+	}
 	switch f.Confidence {
 	case "authenticated", "signed":
 		w.proven = w.proven || f.Confidence == "authenticated"
@@ -213,7 +218,7 @@ func kindOf(source string) (kind string, ok bool) {
 		return "", false
 	}
 	kind, ok = strings.CutPrefix(scheme, "aiwatch_")
-	return kind, ok && slices.Contains([]string{"mlflow", "s3", "git"}, kind)
+	return kind, ok && isSource(kind)
 }
 
 // all are the inputs in the order of their names.
