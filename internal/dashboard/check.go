@@ -458,6 +458,15 @@ func (c *checker) handler(at string, z *Visualization, k kind, h Handler) {
 	if len(k.events) == 0 {
 		c.report(at, "%s can't be clicked", z.Type)
 	}
+	if z.Type == "splunk.singlevalue" {
+		handed := tokensOf(h.Options.URL)
+		for _, t := range h.Options.Tokens {
+			handed = append(handed, use{name: t.Key})
+		}
+		if slices.ContainsFunc(handed, func(u use) bool { return click.MatchString(u.name) }) {
+			c.report(at, "a click on a single value has value and name, and no row")
+		}
+	}
 	switch h.Type {
 	case "drilldown.customUrl":
 		c.url(at+".options.url", h.Options.URL, true)

@@ -158,6 +158,9 @@ func TestMistakes(t *testing.T) {
             "url": "/app/aiwatch/search`, `"type": "drilldown.linkToSearch",
           "options": {
             "url": "/app/aiwatch/search`, `"type": "drilldown.customUrl"`, `is no drilldown of ours`},
+		{`"splunk.bar"`, `"splunk.singlevalue"`, `"type": "drilldown.customUrl",
+          "options": {
+            "url": "/app/aiwatch/good`, `a click on a single value has value and name, and no row`},
 		{`"cell.click"`, `"point.click"`, `"type": "drilldown.customUrl"`, `splunk.table has no event point.click`},
 		{`$row._event_id.value|u$`, `$row.operation.value|u$`, `"url": "/app/aiwatch/search`, `could become SPL`},
 		{`$row._event_id.value|u$`, `$row._event_id.value$`, `"url": "/app/aiwatch/search`, `would let a value become part of the link`},

@@ -38,7 +38,7 @@ const cut = (panel) => {
 		if (e.clientWidth && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible') found.push(e.dataset.test + ': ' + text(e).slice(0, 60));
 	}
 	for (const e of panel.querySelectorAll('[data-test="majorValue"], [data-test="underLabel"], [data-test="paragraph"], svg text')) {
-		if (e.closest('[visibility="hidden"], [data-test="icon-placeholder"]')) continue;
+		if (e.closest('[visibility="hidden"], .highcharts-legend')) continue; // a legend has pages
 		const b = box(e);
 		if (b.W && b.H && !inside(b, frame) && getComputedStyle(e).visibility !== 'hidden') found.push('outside: ' + (e.textContent ?? '').slice(0, 60));
 	}

@@ -62,7 +62,7 @@ async function open({ url, width, height }) {
     await context.route('**', (route) => {
         if (!caught || !route.request().isNavigationRequest()) return route.continue();
         caught.push(route.request().url());
-        return route.abort();
+        return route.abort('aborted'); // which leaves the page as it is
     });
     return {};
 }
