@@ -133,6 +133,9 @@ func (c *checker) inputs() {
 		if in.Type == dropdown && in.Options.Items == nil {
 			c.report(at, "the dropdown %s has no items", key)
 		}
+		if text, ok := in.Options.Items.(string); ok && !strings.HasSuffix(text, "| objects()") {
+			c.report(at+".options.items", "without | objects() at its end the dropdown shows values in the place of their labels")
+		}
 		c.wired(at, in.DataSources, words("primary"), in.Context, map[string]any{"items": in.Options.Items})
 	}
 }
@@ -364,10 +367,29 @@ func (c *checker) units(at string, z *Visualization, k kind) {
 	if z.Type == "splunk.singlevalue" && text("unit") == "" && text("underLabel") == "" {
 		c.report(at, "the number says not what it counts: unit or underLabel")
 	}
-	if z.Type != "splunk.table" {
-		return
+	if z.Type == "splunk.table" {
+		c.columns(at, z)
+	}
+}
+
+// columns checks what a table shows, and how.
+func (c *checker) columns(at string, z *Visualization) {
+	formats, _ := z.Options["columnFormat"].(map[string]any)
+	for _, column := range slices.Sorted(maps.Keys(formats)) {
+		format, _ := formats[column].(map[string]any)
+		for _, o := range slices.Sorted(maps.Keys(format)) {
+			if !slices.Contains(columnOptions, o) {
+				c.report(at+".options.columnFormat."+column, "a column has no option %s", o)
+			}
+		}
+		if format["rowBackgroundColors"] != nil && format["rowColors"] == nil {
+			c.report(at+".options.columnFormat."+column, "a coloured column says in which colour its text is read: rowColors")
+		}
 	}
 	for _, f := range c.fieldsOf(z.DataSources["primary"]).Results {
+		if strings.HasPrefix(f, "_") && f != "_time" && z.Options["showInternalFields"] != false {
+			c.report(at, "%s is not for the eye: showInternalFields is false", f)
+		}
 		if unit.MatchString(f) && !strings.Contains(f, "(") && !strings.HasPrefix(f, "_") {
 			c.report(at, "the column %q has no unit: name it such as %q", f, f+" (GB)")
 		}

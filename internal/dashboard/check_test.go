@@ -148,6 +148,11 @@ func TestMistakes(t *testing.T) {
 		{`> primary | seriesByName('actor')`, `> secondary | seriesByName('actor')`, `"x": "> primary`, `begins with secondary`},
 		{`stats sum(acts) AS acts by actor`, `stats sum(acts) AS acts, count AS size by actor`, ``, ``},
 		{`latest(event_id) AS _event_id`, `latest(event_id) AS _event_id, sum(bytes_out) AS bytes`, `"what": {`, `the column "bytes" has no unit`},
+		{`"rowColors": `, `"align": `, `"acts": {
+            "width"`, `in which colour its text is read`},
+		{`"width": 90,`, `"with": 90,`, `"acts": {
+            "width"`, `a column has no option with`},
+		{`"showInternalFields": false`, `"showInternalFields": true`, `"what": {`, `_event_id is not for the eye`},
 		{`"#3F8FD9"`, `"#FF0000"`, `"#3F8FD9"`, `none of the palette`},
 		{`"markdown": "Of`, `"markdown": "![x](https://example.test/x.png) Of`, `"markdown"`, `loaded from outside`},
 		{`(/app/aiwatch/good?form.asset=$asset|u$`, `(/app/other/good?form.asset=$asset|u$`, `"markdown"`, `leads out of the app`},
@@ -178,7 +183,8 @@ func TestMistakes(t *testing.T) {
 		{`"token": "asset"`, `"token": "global_time"`, `"time": {`, `has a token of its own`},
 		{`"defaultValue": "*"`, `"defaultValue": ""`, `"asset": {`, `has a default`},
 		{`"-7d,now"`, `"-7d"`, `"-7d,now"`, `a time range is earliest,latest`},
-		{`"items": "> frame(label, value)"`, `"placeholder": "x"`, `"asset": {`, `has no items`},
+		{`"items": "> frame(label, value) | objects()"`, `"placeholder": "x"`, `"asset": {`, `has no items`},
+		{` | objects()"`, `"`, `"items"`, `without | objects()`},
 		{`"primary": "assets"`, `"primary": "things"`, `"primary": "assets"`, `no data source "things"`},
 		// layout
 		{`"type": "grid"`, `"type": "absolute"`, `"type": "grid"`, `the layout is a grid`},

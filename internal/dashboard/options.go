@@ -54,6 +54,9 @@ var kinds = map[string]kind{
 	"splunk.timeline": {words("x y category duration durationUnit additionalTooltipFields dataColors seriesColors legendDisplay legendTruncation resultLimit yAxisLabelWidth backgroundColor"), words("event.click lane.click legend.click"), words("primary"), false},
 }
 
+// columnOptions are those of one column of a table.
+var columnOptions = words("width align textOverflow rowColors rowBackgroundColors data")
+
 // inputKinds are the types of inputs.
 var inputKinds = []string{timeRange, dropdown}
 
