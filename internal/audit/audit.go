@@ -22,6 +22,15 @@ var Severities = []string{"critical", "high", "medium", "low", "informational"}
 // was indexed before that is history that they look back on.
 const LongestPeriod = 400 * 24 * time.Hour
 
+const (
+	// lead is how long before the period detections begin to run: their findings
+	// silence later ones for up to 30 days, and count for compound risk.
+	lead = 31 * 24 * time.Hour
+	// learn is how long before the period the searches begin that fill tables:
+	// these forget after 90 days.
+	learn = lead + 97*24*time.Hour
+)
+
 // settle is how long after the last event an audit without an end runs on, so
 // that the searches of every five minutes have seen it.
 const settle = 10 * time.Minute
@@ -162,7 +171,11 @@ func (a *audit) period() error {
 		}
 	}
 	p.Searched = first
-	if earliest := p.To.Add(-LongestPeriod); p.Searched.Before(earliest) {
+	earliest := p.To.Add(-LongestPeriod)
+	if !p.From.IsZero() {
+		earliest = p.From.Add(-learn)
+	}
+	if p.Searched.Before(earliest) {
 		p.Searched = earliest
 	}
 	p.Searched = p.Searched.Truncate(time.Minute)
@@ -193,6 +206,11 @@ func (a *audit) search(ctx context.Context) error {
 		return fmt.Errorf("read the app's searches: %w", err)
 	}
 	all = slices.DeleteFunc(all, func(s *scenario.Search) bool { return slices.Contains(a.reports, s.Name) })
+	for _, s := range all {
+		if s.Index != "" { // it finds
+			s.Since = a.report.Period.From.Add(-lead)
+		}
+	}
 	if len(all) == 0 {
 		return errors.New("the app has no scheduled search; --app takes the folder of the installed app")
 	}

@@ -60,6 +60,10 @@ func TestReport(t *testing.T) {
 	report, err := Run(t.Context(), Input{Events: events, FailOn: "high", Made: eight.AddDate(0, 0, 1), Version: "test"})
 	require.NoError(t, err)
 	require.Equal(t, ExitFound, report.Verdict.ExitCode)
+	for _, f := range report.Findings {
+		require.Contains(t, string(f.Row), `"detection":"1"`)
+		f.Row = json.RawMessage(`{}`) // what else a search tells is not the report's
+	}
 	for name, write := range map[string]func(*bytes.Buffer) error{
 		"swap.html": func(b *bytes.Buffer) error { return report.WriteHTML(b) },
 		"swap.json": func(b *bytes.Buffer) error { return report.WriteJSON(b) },
@@ -248,6 +252,15 @@ func TestThePeriod(t *testing.T) {
 	require.Equal(t, eight.Add(23*time.Hour+10*time.Minute), report.Period.To)
 	report = searched(t, Input{Events: events, Made: eight.Add(20 * time.Hour)})
 	require.Equal(t, eight.Add(20*time.Hour), report.Period.To)
+
+	// Of a long past the searches read what tables remember.
+	require.NoError(t, events.Add(beatAt("aiwatch_s3://p", 99, eight.AddDate(-2, 0, 0))))
+	report = searched(t, Input{Events: events, From: eight, To: eight.Add(time.Hour)})
+	require.Equal(t, eight.Add(-learn), report.Period.Searched)
+	require.Equal(t, eight.AddDate(-2, 0, 0), report.Period.History)
+	report = searched(t, Input{Events: events})
+	require.Equal(t, report.Period.To.Add(-LongestPeriod), report.Period.From)
+	require.Equal(t, report.Period.From, report.Period.Searched)
 
 	for _, c := range []struct {
 		from, to time.Time

@@ -191,8 +191,12 @@ func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions)
 			query.Keep()
 			j.query = query
 		}
+		begin := rec.Scenario.Start
+		if s.Since.After(begin) {
+			begin = s.Since
+		}
 		// Cron times count in the owner's time zone.
-		if j.next, err = s.due(rec.Scenario.Start.In(o.Zone)); err != nil {
+		if j.next, err = s.due(begin.In(o.Zone)); err != nil {
 			return nil, err
 		}
 		r.jobs = append(r.jobs, j)

@@ -67,6 +67,13 @@ func TestASearchRunsAtItsTimesOverItsWindow(t *testing.T) {
 	require.Len(t, scheduled(t, rec, "[s]\ndisabled = 1\nsearch = index=aiwatch | eval detection=1 | table detection user"+every15, ScheduleOptions{}), 4)
 }
 
+func TestASearchRunsNotBeforeItsTime(t *testing.T) {
+	rec := recorded(t, 1, "0 a", "14 b", "15 c", "44 d")
+	conf := "[s]\nsearch = index=aiwatch | eval detection=1 | table detection user asset_id" + every15
+	later := func(all []*Search) { all[0].Since = eight.Add(20 * time.Minute) }
+	require.Equal(t, []string{"1 08:30 c", "1 08:45 d"}, scheduled(t, rec, conf, ScheduleOptions{}, later))
+}
+
 func TestCronTimesCountInTheOwnersZone(t *testing.T) {
 	rec := recorded(t, 12, "0 a")
 	conf := "[s]\nsearch = index=aiwatch | eval detection=1 | table detection user\ncron_schedule = 0 17 * * *\ndispatch.earliest_time = @d\ndispatch.latest_time = now\n"

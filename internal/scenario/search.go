@@ -38,6 +38,8 @@ type Search struct {
 	// Message and Title stand in for fields of these names that rows do not
 	// have; tokens in them are filled from the row.
 	Message, Title string
+	// Since is before when it does not run; the zero time is the recording's start.
+	Since time.Time
 	// Apart keeps what it finds from the other searches: it writes no summary
 	// events. Variants of a search are tried so beside the search itself.
 	Apart bool
