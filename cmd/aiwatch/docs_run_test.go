@@ -32,6 +32,9 @@ import (
 //
 // Each address 127.0.0.1:PORT becomes a free one.
 func TestDocsRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays scenarios and waits for programs")
+	}
 	pages := readPages(t, repositoryFiles(t))
 	for _, name := range slices.Sorted(maps.Keys(pages)) {
 		p := pages[name]
