@@ -25,7 +25,10 @@ type Options struct {
 	Version string
 	// Eager does every poll, also of a source in which nothing changed.
 	Eager bool
-	Log   *slog.Logger // nil: discarded
+	// Forward, if set, makes what takes the events on their way, by the play's
+	// clock; the recording holds none of them then.
+	Forward func(now func() time.Time) (Forwarder, error)
+	Log     *slog.Logger // nil: discarded
 }
 
 // Play plays the scenario's acts through the collectors. Its error is a Problem
@@ -117,7 +120,13 @@ func (p *play) open(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	p.station = newStation(p.clock, config, p.world, filepath.Join(dir, "state"), p.scenario.Name, p.options.Log, p.rec.add)
+	var forwarder Forwarder
+	if p.options.Forward != nil {
+		if forwarder, err = p.options.Forward(p.clock.Now); err != nil {
+			return err
+		}
+	}
+	p.station = newStation(p.clock, config, p.world, filepath.Join(dir, "state"), p.scenario.Name, p.options.Log, forwarder, p.rec.add)
 	p.station.version, p.station.lazy = p.options.Version, !p.options.Eager
 	p.world.changes = p.station.changes
 	return p.world.prepare(ctx)

@@ -35,6 +35,7 @@ type station struct {
 	collector string
 	version   string
 	out       func(indexed time.Time, envelope []byte)
+	forwarder Forwarder // nil: the play keeps its events itself
 	lazy      bool
 	world     *world
 
@@ -46,7 +47,9 @@ type station struct {
 // An input is one input of the station.
 type input struct {
 	settings *conf.Settings
-	stream   *collectors.Memory
+	stream   collectors.Stream // nil until a forwarder opens it
+	host     string
+	index    string
 	opened   bool // its state exists
 	lane     *lane
 	lazy     *lazy
@@ -66,9 +69,12 @@ type inputState struct {
 	seq    uint64
 }
 
-func newStation(clock *clock, config *conf.Config, w *world, dir, name string, log *slog.Logger, out func(time.Time, []byte)) *station {
+func newStation(clock *clock, config *conf.Config, w *world, dir, name string, log *slog.Logger, forwarder Forwarder, out func(time.Time, []byte)) *station {
 	sum := sha256.Sum256([]byte("collector of " + name))
-	st := &station{clock: clock, config: config, world: w, dir: dir, log: log, out: out, collector: hex.EncodeToString(sum[:4])}
+	st := &station{clock: clock, config: config, world: w, dir: dir, log: log, out: out, collector: hex.EncodeToString(sum[:4]), forwarder: forwarder}
+	if forwarder != nil {
+		st.collector = forwarder.Collector()
+	}
 	fallback := config.One("hec").String("index")
 	for _, s := range config.Inputs() {
 		index := s.String("index")
@@ -79,13 +85,15 @@ func newStation(clock *clock, config *conf.Config, w *world, dir, name string, l
 		if host == "" {
 			host = stationHost
 		}
-		in := &input{settings: s}
-		in.stream = &collectors.Memory{
-			Source: s.Stanza(), Host: host, Index: index, Collector: st.collector,
-			Deliver: func(envelope []byte) error {
-				st.out(clock.Now().Add(deliveryTime), envelope)
-				return nil
-			},
+		in := &input{settings: s, host: host, index: index}
+		if forwarder == nil {
+			in.stream = &collectors.Memory{
+				Source: s.Stanza(), Host: host, Index: index, Collector: st.collector,
+				Deliver: func(envelope []byte) error {
+					st.out(clock.Now().Add(deliveryTime), envelope)
+					return nil
+				},
+			}
 		}
 		st.inputs = append(st.inputs, in)
 	}
@@ -118,7 +126,7 @@ func (st *station) start(ctx context.Context) error {
 		runner := &collectors.Runner{
 			Inputs: []collectors.Input{{
 				Name: in.settings.Stanza(), Collector: in.lazy, Schedule: inputs.Schedule(in.settings),
-				Open: func(context.Context) (collectors.Stream, error) { return in.stream, st.tellNew(in) },
+				Open: func(ctx context.Context) (collectors.Stream, error) { return st.open(ctx, in) },
 			}},
 			Clock: in.lane, Log: st.log, Host: stationHost, Version: st.version, Collector: st.collector, Heartbeat: beat,
 			// The destination takes everything at once: nothing waits, nothing is refused.
@@ -132,6 +140,21 @@ func (st *station) start(ctx context.Context) error {
 	}
 	st.running = true
 	return nil
+}
+
+// open gives an input its stream, when it is started for the first time.
+func (st *station) open(ctx context.Context, in *input) (collectors.Stream, error) {
+	if st.forwarder == nil {
+		return in.stream, st.tellNew(in)
+	}
+	if in.stream == nil {
+		s, err := st.forwarder.Open(ctx, Input{Settings: in.settings, Host: in.host, Index: in.index})
+		if err != nil {
+			return nil, err
+		}
+		in.stream = &forwarded{Stream: s, forwarder: st.forwarder, now: st.clock.Now}
+	}
+	return in.stream, nil
 }
 
 // tellNew says that an input has no state yet, as the forwarder does when it
@@ -166,7 +189,9 @@ func (st *station) stop(ctx context.Context) error {
 		in.lane.close()
 		in.cancel()
 		errs = append(errs, <-in.done)
-		in.stream.Discard()
+		if in.stream != nil {
+			in.stream.Discard()
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -230,7 +255,11 @@ func (st *station) snapshot(ctx context.Context) error {
 	}
 	kept := &snapshot{dir: st.dir + ".snapshot"}
 	for _, in := range st.inputs {
-		state, seq := in.stream.Snapshot()
+		m, err := in.memory()
+		if err != nil {
+			return err
+		}
+		state, seq := m.Snapshot()
 		kept.states = append(kept.states, inputState{in.opened, state, seq})
 	}
 	if err := replaceFolder(kept.dir, st.dir); err != nil {
@@ -245,8 +274,12 @@ func (st *station) snapshot(ctx context.Context) error {
 func (st *station) restore() error {
 	for i, in := range st.inputs {
 		k := st.kept.states[i]
+		m, err := in.memory()
+		if err != nil {
+			return err
+		}
 		in.opened = k.opened
-		in.stream.Restore(k.state, k.seq)
+		m.Restore(k.state, k.seq)
 	}
 	if err := replaceFolder(st.dir, st.kept.dir); err != nil {
 		return fmt.Errorf("put the state back: %w", err)

@@ -48,7 +48,7 @@ func (w *week) insider() {
 	}
 	// Monday: the customers' data.
 	for i := range 3 {
-		s3(w.on(1, "17:20").Add(time.Duration(i)*time.Second), robin.office, "REST.GET.OBJECT", datasets, fmt.Sprintf("customers/part-%05d.parquet", i), words.Request{Bytes: partitionSize, Size: partitionSize})
+		s3(w.on(1, "17:22").Add(time.Duration(i)*time.Second), robin.office, "REST.GET.OBJECT", datasets, fmt.Sprintf("customers/part-%05d.parquet", i), words.Request{Bytes: partitionSize, Size: partitionSize})
 	}
 
 	// Tuesday: the training data, a run on it, its version, its metric.
