@@ -101,7 +101,7 @@ bench: ## the benchmarks that BENCH matches, BENCHCOUNT times, summed up
 	"$$($(TOOLS) path benchstat)/bin/benchstat" dist/bench.txt
 
 .PHONY: demo
-demo: build ## a small organisation with an insider, from its logs to a receiver
+demo: build ## an insider's week on this machine alone: collected, delivered, searched, told
 	dist/aiwatch demo
 
 .PHONY: preview
@@ -124,4 +124,4 @@ tools: ## install every pinned tool and test counterpart
 
 .PHONY: clean
 clean: ## remove what was built here (installed tools stay)
-	rm -rf dist demo-out .work
+	rm -rf dist aiwatch-demo .work

@@ -51,6 +51,7 @@ var rooms = map[string][]string{
 	"splunk_app/preview":   {all},
 	"internal/scenario":    {all},
 	"internal/audit":       {all},
+	"internal/demo":        {all},
 	"internal/inputs":      {all},
 	"internal/addon":       {"internal/event"},
 	"internal/counterpart": {},

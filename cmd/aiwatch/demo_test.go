@@ -1,0 +1,158 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"aiwatch/internal/detection"
+)
+
+// emptyMachine is a home, a folder for temporary files and a working folder with
+// nothing in them, and a check that this is still so.
+func emptyMachine(t *testing.T) (work string, env []string, untouched func()) {
+	t.Helper()
+	dir := t.TempDir()
+	folders := map[string]string{"HOME": "home", "TMPDIR": "tmp", "": "work"}
+	for name, folder := range folders {
+		path := filepath.Join(dir, folder)
+		require.NoError(t, os.Mkdir(path, 0o700))
+		if name != "" {
+			env = append(env, name+"="+path)
+		}
+	}
+	return filepath.Join(dir, "work"), env, func() {
+		t.Helper()
+		for _, folder := range folders {
+			entries, err := os.ReadDir(filepath.Join(dir, folder))
+			require.NoError(t, err)
+			require.Empty(t, entries, folder)
+		}
+	}
+}
+
+// TestDemo is the demo as a newcomer sees it, in an empty home.
+func TestDemo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays a week")
+	}
+	work, env, untouched := emptyMachine(t)
+	cmd := exec.CommandContext(t.Context(), builtProgram(t), "demo")
+	cmd.Dir, cmd.Env = work, append(os.Environ(), env...)
+	var trouble strings.Builder
+	cmd.Stderr = &trouble
+	out, err := cmd.Output()
+	require.NoError(t, err, trouble.String())
+	require.Empty(t, trouble.String())
+	text := string(out)
+	t.Log(text)
+	for _, line := range strings.Split(text, "\n") {
+		require.LessOrEqual(t, utf8.RuneCountInString(line), 100, line)
+	}
+	require.Regexp(t, `   [0-9]{4,} events arrived at http://127\.0\.0\.1:[0-9]+: none lost, none sent twice `, text)
+	require.Contains(t, text, "What was found: 20 findings, 18 of them name robin (Robin Aster, ")
+	require.Contains(t, text, "19 of 43 detections fired: 1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 21, 22, 28, 29, 30, 32, 35, 38.\nAccused: robin.\n")
+	require.Contains(t, text, "\nWhat a perimeter would have seen: nothing\n")
+	require.Regexp(t, `evidence: Amazon S3, 3 log records; who did it: authenticated`, text)
+	require.Regexp(t, `Tue 01:30  jonas +alias.set mlflow:prod/models/vision/5`, text)
+	untouched()
+}
+
+// appWith writes the built-in app with one of its detections.
+func appWith(t *testing.T, title string) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "app")
+	app, err := detection.FS()
+	require.NoError(t, err)
+	require.NoError(t, os.CopyFS(dir, app))
+	path := filepath.Join(dir, "default", "savedsearches.conf")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var kept []string
+	for stanza := range strings.SplitSeq(string(text), "\n[") {
+		if name, _, _ := strings.Cut(stanza, "]"); !strings.HasSuffix(name, " - Rule") || name == "AI Asset - "+title+" - Rule" {
+			kept = append(kept, stanza)
+		}
+	}
+	require.NoError(t, os.WriteFile(path, []byte(strings.Join(kept, "\n[")), 0o600))
+	return dir
+}
+
+// TestAKeptDemo keeps what a demo is made of, and tries what it says to try. Its
+// lines are made from findings: with one detection there is one line.
+func TestAKeptDemo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays a week")
+	}
+	work, env, _ := emptyMachine(t)
+	run := func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), builtProgram(t), args...)
+		cmd.Dir, cmd.Env = work, append(os.Environ(), env...)
+		var trouble strings.Builder
+		cmd.Stderr = &trouble
+		out, err := cmd.Output()
+		require.NoError(t, err, trouble.String())
+		return string(out)
+	}
+	text := run("demo", "--keep", "--app", appWith(t, "Promoted by its own trainer"))
+	require.Contains(t, text, "What was found: 1 findings, 1 of them name robin ")
+	require.Contains(t, text, "\n1 of 1 detections fired: 7.\nAccused: robin.\n")
+	require.NotContains(t, text, "detection 11")
+	for _, name := range []string{
+		"audit.html", "events.ndjson", "findings.ndjson", "lookups/aiwatch_leavers.csv", "sources/s3", "sources/git/acme/vision.git/HEAD",
+		"sources/logs/access.log", "conf/local/inputs.conf", "state/queue.db", "scenario/scenario.yml",
+	} {
+		_, err := os.Stat(filepath.Join(work, "aiwatch-demo", filepath.FromSlash(name)))
+		require.NoError(t, err)
+	}
+	_, next, found := strings.Cut(text, "What to try next:\n")
+	require.True(t, found)
+	tried := 0
+	for _, line := range strings.Split(next, "\n") {
+		command, ok := strings.CutPrefix(line, "  aiwatch ")
+		if !ok {
+			continue
+		}
+		tried++
+		var args []string
+		for i, part := range strings.Split(command, "'") {
+			if i%2 == 1 {
+				args = append(args, part)
+			} else {
+				args = append(args, strings.Fields(part)...)
+			}
+		}
+		require.NotEmpty(t, run(args...), command)
+	}
+	require.Equal(t, 4, tried)
+}
+
+func TestADemoWithoutGit(t *testing.T) {
+	work, env, untouched := emptyMachine(t)
+	cmd := exec.CommandContext(t.Context(), builtProgram(t), "demo")
+	cmd.Dir, cmd.Env = work, append(env, "PATH="+work)
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	require.Equal(t, exitUsage, cmd.ProcessState.ExitCode())
+	require.Contains(t, string(out), "finds no git; install it")
+	untouched()
+}
+
+// TestAStoppedDemoLeavesNothing stops the demo while it collects.
+func TestAStoppedDemoLeavesNothing(t *testing.T) {
+	_, env, untouched := emptyMachine(t)
+	p := startProgram(t, env, "demo")
+	eventually(t, "the demo collects", func() bool { return strings.Contains(p.out.String(), "\n2  ") })
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
+	<-p.exited
+	require.Equal(t, exitFailed, p.cmd.ProcessState.ExitCode())
+	require.Equal(t, "aiwatch: the demo was stopped before its end\n", p.log.String())
+	untouched()
+}
