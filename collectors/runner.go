@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -421,7 +423,8 @@ func (r *Runner) tell(in *Input, st Stream) error {
 	ev.Error, ev.Coverage = s.Error, s.Coverage
 	s.eventsBefore, s.records = s.Events, 0
 	var parts []event.Event
-	for id, p := range s.parts {
+	for _, id := range slices.Sorted(maps.Keys(s.parts)) { // numbered in an order that is always the same
+		p := s.parts[id]
 		part := r.health(in, now, "heartbeat", strconv.Itoa(s.beats), id)
 		part.AssetType, part.AssetID, part.AssetName = "bucket", id, ""
 		part.SchemaVersion, part.Version, part.State = schema.Version, r.Version, state

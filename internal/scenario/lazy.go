@@ -150,7 +150,10 @@ func (l *lazy) poll(ctx context.Context, out collectors.Output, now time.Time, r
 	if full {
 		l.swept = now
 	}
-	records := rep.RecordsRead - l.counted - l.unread
+	var records int64 // a log is read once: a poll that was put off would find none
+	if l.interval > 0 {
+		records = rep.RecordsRead
+	}
 	if reported {
 		rep.RecordsRead += l.owed - l.counted
 		l.owed, l.unread = 0, 0

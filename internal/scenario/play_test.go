@@ -60,10 +60,12 @@ func TestEverythingIsPlayedAndFound(t *testing.T) {
 
 var records = regexp.MustCompile(`"records_read":\d+,`)
 
-// TestPollsThatArePutOffChangeNothing plays a scenario with every poll and
-// without those of a source in which nothing changed.
-func TestPollsThatArePutOffChangeNothing(t *testing.T) {
-	s := everything(t)
+func TestPollsThatArePutOffChangeNothing(t *testing.T) { PutOffPollsChangeNothing(t, everything(t)) }
+
+// PutOffPollsChangeNothing plays a scenario with every poll and without those of a
+// source in which nothing changed.
+func PutOffPollsChangeNothing(t *testing.T, s *Scenario) {
+	t.Helper()
 	recordings := map[bool][]string{}
 	for _, eager := range []bool{true, false} {
 		dir := t.TempDir()
