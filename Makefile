@@ -30,7 +30,7 @@ GOTESTSUM = "$$($(TOOLS) path gotestsum)/bin/gotestsum" --format pkgname --forma
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Build tags of `make build`: TAGS=scs adds the destination Splunk Cloud Services
 # (forwarder/scs/README.md says why it is not there without).
@@ -108,6 +108,11 @@ demo: build ## an insider's week on this machine alone: collected, delivered, se
 preview: ## the app in a browser, without Splunk; PREVIEW="--events FILE" or other flags of splunk_app/preview/serve
 	$(TOOLS) install dashboards
 	go run ./splunk_app/preview/serve $(PREVIEW)
+
+.PHONY: screenshots
+screenshots: ## the pictures of the dashboards in docs/screenshots, from the insider's week
+	$(TOOLS) install dashboards
+	go run ./splunk_app/preview/shoot --pictures docs/screenshots
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME

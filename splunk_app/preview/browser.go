@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -147,17 +148,49 @@ func (b *Browser) Picture(path string, width int) error {
 	return err
 }
 
-// Shoot draws a page of the app that is served at a URL into a PNG. view is the
-// page's name, with parameters where wanted. It tells what went wrong on the
-// page and in its panels, and what does not fit.
-func (b *Browser) Shoot(server, view, theme string, width int, path string) (said []string, err error) {
+// A Shot is a picture that is wanted.
+type Shot struct {
+	View  string // the page's name; parameters may follow
+	Theme string
+	Width int
+	Path  string // of the PNG
+}
+
+// Pictures are those that the documentation shows, in a folder: each page dark
+// and light, where one has to choose as somebody does who looks into the story.
+func Pictures(app fs.FS, dir string) ([]Shot, error) {
+	all, err := views(app)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder of the pictures: %w", err)
+	}
+	chosen := map[string]string{"asset": "?form.asset=vision", "person": "?form.person=robin"}
+	var shots []Shot
+	for _, v := range all {
+		for _, theme := range []string{"dark", "light"} {
+			path := filepath.Join(dir, v.Name+"-"+theme+".png")
+			shots = append(shots, Shot{View: v.Name + chosen[v.Name], Theme: theme, Width: 1280, Path: path})
+		}
+	}
+	return shots, nil
+}
+
+// Shoot draws a page of the app that is served at a URL. It tells what went
+// wrong on the page and in its panels, and what does not fit.
+func (b *Browser) Shoot(server string, shot Shot) (said []string, err error) {
+	path, err := filepath.Abs(shot.Path)
+	if err != nil {
+		return nil, fmt.Errorf("find %s: %w", shot.Path, err)
+	}
 	separator := "?"
-	if strings.Contains(view, "?") {
+	if strings.Contains(shot.View, "?") {
 		separator = "&"
 	}
 	// A page that does not come to rest is worth a picture, too.
-	err = b.Open(server+appPath+view+separator+"theme="+theme, width, 4000)
-	err = errors.Join(err, b.Picture(path, width))
+	err = b.Open(server+appPath+shot.View+separator+"theme="+shot.Theme, shot.Width, 4000)
+	err = errors.Join(err, b.Picture(path, shot.Width))
 	said, saidErr := b.Said()
 	page, lookErr := b.look()
 	for _, p := range page.Panels {

@@ -11,8 +11,10 @@
 //	page.go      pages, navigation, the plain search page
 //	server.go    listener on loopback, and who may ask
 //	bundle.go    the renderer, bundled from web/ and the packages of tools/dashboards
+//	receive.go   events as they come
 //	browser.go   one Chromium that draws pages
+//	look.go      what is to be seen of a page, and what does not fit
 //
-// serve is `make preview`, shoot draws one page, screenshots draws those of the
-// documentation. None of it is part of a package.
+// serve is `make preview`; shoot draws one page, and with --pictures those of the
+// documentation: `make screenshots`. None of it is part of a package.
 package preview

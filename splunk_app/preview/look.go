@@ -54,7 +54,7 @@ return {
 		head: [...panel.querySelectorAll('[data-test="head-cell"]')].map(text),
 		rows: [...panel.querySelectorAll('[data-test="body"] [data-test="row"]')].map((row) => [...row.querySelectorAll('[data-test="cell"]')].map(text)),
 		marks: panel.querySelectorAll('.highcharts-point, .highcharts-graph').length,
-		failed: !!panel.querySelector('[data-test="viz-waiting-for-input"]'),
+		failed: !!panel.querySelector('[data-test="viz-waiting-for-input"], [data-test="status-icon-container"] [data-test="clickable"]'),
 		message: text(panel.querySelector('[data-test="viz-waiting-for-input-message"]')),
 		Box: box(panel),
 		cut: cut(panel),

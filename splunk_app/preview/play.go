@@ -143,17 +143,15 @@ func writeEvents(ctx context.Context, path string, engine *spl.Engine) (err erro
 	if err != nil {
 		return fmt.Errorf("read the events: %w", err)
 	}
-	var line []byte
+	lines := json.NewEncoder(out)
+	lines.SetEscapeHTML(false) // an event's text is what it was
 	for _, row := range collected.Rows {
 		get := func(field string) string { return collected.Get(row, field).String() }
-		if line, err = json.Marshal(map[string]any{
+		if err := lines.Encode(map[string]any{
 			"time": json.Number(get("_time")), "indextime": json.Number(get("_indextime")),
 			"host": get("host"), "source": get("source"), "sourcetype": get("sourcetype"), "index": get("index"),
 			"event": json.RawMessage(get("_raw")),
 		}); err != nil {
-			return err
-		}
-		if _, err := out.Write(append(line, '\n')); err != nil {
 			return err
 		}
 	}
@@ -161,6 +159,7 @@ func writeEvents(ctx context.Context, path string, engine *spl.Engine) (err erro
 	if err != nil {
 		return fmt.Errorf("read the findings: %w", err)
 	}
+	var line []byte
 	for _, row := range findings.Rows {
 		line = append(findings.AppendJSON(line[:0], row), '\n')
 		if _, err := out.Write(line); err != nil {

@@ -21,6 +21,7 @@ type Source struct {
 	Events   string // file of events instead
 	Lookups  string // folder of lookups, over the app's
 	Now      string // the searches' clock
+	Live     bool   // nothing but what comes, as it comes
 }
 
 // Flags adds the flags that choose a source.
@@ -57,13 +58,18 @@ func (s *Source) Load(ctx context.Context, root Root, log *slog.Logger) (*Data, 
 }
 
 func (s *Source) recorded(ctx context.Context, root Root, app fs.FS, log *slog.Logger) (*Data, error) {
-	if s.Events != "" {
+	if s.Events != "" || s.Live {
 		engine, err := detection.Engine(app, time.UTC)
 		if err != nil {
 			return nil, err
 		}
-		if err := LoadEvents(engine, s.Events); err != nil {
-			return nil, err
+		if s.Events != "" {
+			if err := LoadEvents(engine, s.Events); err != nil {
+				return nil, err
+			}
+		}
+		if s.Live {
+			return NewData(engine, time.Now), nil
 		}
 		end, err := newest(ctx, engine)
 		if err != nil {

@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -23,9 +25,10 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context) (err error) {
 	var source preview.Source
 	listen := flag.String("listen", "127.0.0.1:8000", "loopback `ADDRESS` to listen on, port 0 for a free one")
+	receive := flag.Bool("receive", false, "search what comes to an embedded HEC receiver, as it comes")
 	source.Flags(flag.CommandLine)
 	flag.Parse()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -41,6 +44,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	source.Live = *receive
 	data, err := source.Load(ctx, root, log)
 	if err != nil {
 		return err
@@ -48,6 +52,15 @@ func run(ctx context.Context) error {
 	server, err := preview.Serve(*listen, preview.Config{App: func() (fs.FS, error) { return root.App() }, Data: data, Bundle: bundle})
 	if err != nil {
 		return err
+	}
+	if *receive {
+		token := rand.Text()
+		receiver, err := preview.Receive("127.0.0.1:0", token, data)
+		if err != nil {
+			return errors.Join(err, server.Close())
+		}
+		defer func() { err = errors.Join(err, receiver.Close()) }()
+		fmt.Printf("events go to %s/services/collector with the token %s\n", receiver.URL(), token)
 	}
 	fmt.Printf("the app is at %s, as of %s\n", server.URL, data.Now().Format("2006-01-02 15:04 MST"))
 	select {

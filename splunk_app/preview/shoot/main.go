@@ -1,5 +1,5 @@
 // Command shoot draws one page of the app into a PNG, and tells what went wrong
-// on it.
+// on it; with --pictures all that the documentation shows: `make screenshots`.
 package main
 
 import (
@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"aiwatch/splunk_app/preview"
@@ -32,14 +31,11 @@ func run(ctx context.Context) (err error) {
 	theme := flag.String("theme", "dark", "dark or light")
 	width := flag.Int("width", 1280, "of the window, in `PIXELS`")
 	out := flag.String("out", "", "the PNG `FILE`")
+	pictures := flag.String("pictures", "", "draw all pages, dark and light, into the folder `DIR`, as the documentation shows them")
 	source.Flags(flag.CommandLine)
 	flag.Parse()
-	if *out == "" {
-		return errors.New("name the picture with --out FILE")
-	}
-	path, err := filepath.Abs(*out)
-	if err != nil {
-		return err
+	if (*out == "") == (*pictures == "") {
+		return errors.New("name the picture with --out FILE, or all of them with --pictures DIR")
 	}
 	root, err := preview.FindRoot()
 	if err != nil {
@@ -67,9 +63,24 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, browser.Close()) }()
-	said, err := browser.Shoot(server.URL, *view, *theme, *width, path)
-	for _, text := range said {
-		fmt.Fprintln(os.Stderr, text)
+	shots := []preview.Shot{{View: *view, Theme: *theme, Width: *width, Path: *out}}
+	if *pictures != "" {
+		app, err := root.App()
+		if err != nil {
+			return err
+		}
+		if shots, err = preview.Pictures(app, *pictures); err != nil {
+			return err
+		}
 	}
-	return err
+	for _, shot := range shots {
+		said, err := browser.Shoot(server.URL, shot)
+		for _, text := range said {
+			fmt.Fprintf(os.Stderr, "%s: %s\n", shot.View, text)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -19,13 +19,30 @@ let page;
 let said = []; // since the page was opened: errors, and requests that went elsewhere
 let caught; // where links led to, while they are caught
 
-// Runs in each page first: counts what is under way, and when the page changed.
+// Runs in each page first: counts what is under way, search jobs whose results
+// were not fetched yet among it, and notes when the page changed.
 function watch() {
-    window.preview = { pending: 0, changed: performance.now() };
+    const jobs = new Set();
+    window.preview = { pending: 0, jobs, changed: performance.now() };
+    const note = async (response) => {
+        const { pathname } = new URL(response.url);
+        const [, sid] = pathname.match(/\/jobs\/([^/]+)\/(results|events)/) ?? [];
+        jobs.delete(sid);
+        if (!pathname.endsWith('/search/jobs') || !response.ok) return;
+        const told = await response.clone().json();
+        if (told.sid) jobs.add(told.sid);
+        for (const { content } of told.entry ?? []) if (content.isFailed) jobs.delete(content.sid);
+    };
     const fetched = window.fetch;
-    window.fetch = (...all) => {
+    window.fetch = async (...all) => {
         window.preview.pending++;
-        return fetched(...all).finally(() => window.preview.pending--);
+        try {
+            const response = await fetched(...all);
+            await note(response);
+            return response;
+        } finally {
+            window.preview.pending--;
+        }
     };
     new MutationObserver(() => (window.preview.changed = performance.now())).observe(document, {
         subtree: true, childList: true, characterData: true, attributes: true,
@@ -38,7 +55,7 @@ function watch() {
 function settled(quiet) {
     const drawn = document.querySelector('[data-test="viz-item"]') || !document.getElementById('dashboard');
     const waiting = document.querySelector('[data-test="icon-placeholder"], [data-test="progress"], [data-test*="loading" i], [data-test*="skeleton" i]');
-    return drawn && window.preview.pending === 0 && performance.now() - window.preview.changed > (waiting ? 8 * quiet : quiet);
+    return drawn && window.preview.pending === 0 && performance.now() - window.preview.changed > (waiting || window.preview.jobs.size ? 8 * quiet : quiet);
 }
 
 const settle = () => page.waitForFunction(settled, 400, { timeout: 30000, polling: 50 });
@@ -48,6 +65,7 @@ async function open({ url, width, height }) {
     const context = await browser.newContext({ viewport: { width, height }, deviceScaleFactor: 1, timezoneId: 'UTC', locale: 'en-US', reducedMotion: 'reduce' });
     page = await context.newPage();
     page.setDefaultTimeout(20000);
+    page.setDefaultNavigationTimeout(60000);
     said = [];
     caught = undefined;
     await page.addInitScript(watch);
