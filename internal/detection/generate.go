@@ -223,6 +223,10 @@ func macros(all []*Detection) []byte {
 		if d.Finds() {
 			fmt.Fprintf(&b, "\n[%s]\ndefinition = search *\n", d.Filter())
 		}
+		// Splunk may not find a report by its name while it is disabled, as it ships.
+		if d.Type == Hunting {
+			fmt.Fprintf(&b, "\n# The report %s, for pages.\n[aiwatch_%s]\ndefinition = %s\n", d.Name, d.Base(), oneLine(d.Search))
+		}
 	}
 	fmt.Fprintf(&b, "\n# How many rows the lookups have that a detection needs filled.\n[aiwatch_lookup_rows]\ndefinition = %s\n", countLookups(all))
 	return []byte(b.String())
