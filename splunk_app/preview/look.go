@@ -35,7 +35,7 @@ const cut = (panel) => {
 	const found = [];
 	const frame = box(panel);
 	for (const e of panel.querySelectorAll('[data-test="viz-title"], [data-test="viz-description"], [data-test="head-cell"] *, [data-test="markdown"], [data-test="scroll-container"]')) {
-		if (e.clientWidth && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible') found.push(e.dataset.test + ': ' + text(e).slice(0, 60));
+		if (e.clientWidth && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible') found.push(e.dataset.test + ', ' + (e.scrollWidth - e.clientWidth) + ' pixels: ' + text(e).slice(0, 60));
 	}
 	for (const e of panel.querySelectorAll('[data-test="majorValue"], [data-test="underLabel"], [data-test="paragraph"], svg text')) {
 		if (e.closest('[visibility="hidden"], .highcharts-legend')) continue; // a legend has pages

@@ -17,17 +17,20 @@ import (
 
 // A Source says what is searched; its fields are the flags of the commands.
 type Source struct {
-	Scenario string // folder of a scenario to play
-	Events   string // file of events instead
-	Lookups  string // folder of lookups, over the app's
-	Now      string // the searches' clock
-	Live     bool   // nothing but what comes, as it comes
+	Scenario string   // folder of a scenario to play
+	Events   []string // files of events instead
+	Lookups  string   // folder of lookups, over the app's
+	Now      string   // the searches' clock
+	Live     bool     // nothing but these files and what comes, as it comes
 }
 
 // Flags adds the flags that choose a source.
 func (s *Source) Flags(flags *flag.FlagSet) {
 	flags.StringVar(&s.Scenario, "scenario", "", "play the scenario in `DIR`; without any source the insider's week")
-	flags.StringVar(&s.Events, "events", "", "search the events of `FILE`, an envelope or flat row a line")
+	flags.Func("events", "search the events of `FILE`, an envelope or flat row a line; may be given again, for findings", func(path string) error {
+		s.Events = append(s.Events, path)
+		return nil
+	})
 	flags.StringVar(&s.Lookups, "lookups", "", "take lookups from the CSV files in `DIR`, over the app's")
 	flags.StringVar(&s.Now, "now", "", "the searches' clock: epoch seconds or RFC 3339; without it the end of what was recorded")
 }
@@ -58,13 +61,13 @@ func (s *Source) Load(ctx context.Context, root Root, log *slog.Logger) (*Data, 
 }
 
 func (s *Source) recorded(ctx context.Context, root Root, app fs.FS, log *slog.Logger) (*Data, error) {
-	if s.Events != "" || s.Live {
+	if len(s.Events) > 0 || s.Live {
 		engine, err := detection.Engine(app, time.UTC)
 		if err != nil {
 			return nil, err
 		}
-		if s.Events != "" {
-			if err := LoadEvents(engine, s.Events); err != nil {
+		for _, path := range s.Events {
+			if err := LoadEvents(engine, path); err != nil {
 				return nil, err
 			}
 		}
