@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"aiwatch/forwarder/archive"
 	"aiwatch/forwarder/queue"
 )
 
@@ -46,12 +47,16 @@ type Status struct {
 	// Oldest is when the oldest of it was put there.
 	Oldest    time.Time `json:"oldest,omitzero"`
 	FileBytes int64     `json:"file_bytes"`
-	// Trouble is why nothing is sent at the moment; empty when all is well.
+	// Trouble is why nothing is sent at the moment, Stalled why nothing is taken
+	// from the inputs; empty when all is well.
 	Trouble     string         `json:"trouble,omitempty"`
+	Stalled     string         `json:"stalled,omitempty"`
 	Held        []HeldEvents   `json:"held,omitempty"`
 	DeadLetters int            `json:"dead_letters"`
 	Inputs      []InputWaiting `json:"inputs"`
 	Counters    *Counters      `json:"counters,omitempty"` // of the running process
+	// Archive is how large the archive is; nil without one.
+	Archive *archive.Status `json:"archive,omitempty"`
 	// Collecting is what the collectors' side says of the inputs; it is passed on.
 	Collecting json.RawMessage `json:"collecting,omitempty"`
 }
@@ -147,6 +152,12 @@ func (f *Forwarder) Status(context.Context) (Status, error) {
 	}
 	if s.FileBytes, err = f.queue.Size(); err != nil {
 		return Status{}, err
+	}
+	if s.Archive, err = f.archiveStatus(); err != nil {
+		return Status{}, err
+	}
+	if why := f.Stalled(); why != nil {
+		s.Stalled = why.Error()
 	}
 	for _, in := range inputs {
 		s.Inputs = append(s.Inputs, *in)

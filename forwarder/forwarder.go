@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -12,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"aiwatch/forwarder/archive"
 	"aiwatch/forwarder/queue"
 	"aiwatch/internal/event"
 )
@@ -48,6 +51,9 @@ type Options struct {
 	// HoldMin and HoldMax are the first and the longest pause between two tries
 	// while events are held; 0 is 5 s and 5 min.
 	HoldMin, HoldMax time.Duration
+	// Archive gets a copy of all events, in the commit; nil is none. It must not
+	// be recovered yet, and is closed by whoever has opened it, after the queue.
+	Archive *archive.Writer
 	// Host is this machine's name, for health events.
 	Host string
 	// Collecting returns what Status passes on about the inputs, as JSON; nil
@@ -57,7 +63,7 @@ type Options struct {
 	Clock Clock
 	Log   *slog.Logger
 	// Trace is told each point of a delivery and waited for; tests stop the
-	// program there. The points: committed, before-post, posted, before-remove,
+	// program there. The points: archived, committed, before-post, posted, before-remove,
 	// removed, before-recut, recut.
 	Trace func(point string)
 }
@@ -74,6 +80,7 @@ const (
 // Forwarder delivers what its streams take.
 type Forwarder struct {
 	queue       *queue.Queue
+	archive     *archive.Writer // nil is none
 	destination Destination
 	clock       Clock
 	log         *slog.Logger
@@ -104,7 +111,8 @@ type Forwarder struct {
 	suspects map[uint64]int // batch -> raw size of the refused body it was the front of
 	failed   error
 	closed   bool
-	warned   time.Time // that the queue takes nothing
+	warned   time.Time // that nothing can be committed
+	tended   time.Time // when the archive was looked after
 
 	removals chan struct{} // something is in removing
 	removing []*parcel
@@ -128,7 +136,7 @@ func New(o Options) (*Forwarder, error) {
 		return nil, fmt.Errorf("batches of %d bytes are larger than %d, the most there may be", o.BatchBytes, maxBatchBytes)
 	}
 	f := &Forwarder{
-		queue: o.Queue, destination: o.Destination, host: o.Host, traceHook: o.Trace, packer: packer,
+		queue: o.Queue, archive: o.Archive, destination: o.Destination, host: o.Host, traceHook: o.Trace, packer: packer,
 		clock: o.Clock, log: o.Log, collecting: o.Collecting, landing: make(chan struct{}),
 		batchBytes: either(o.BatchBytes, defaultBatchBytes), linger: either(o.Linger, defaultLinger),
 		inFlight: either(o.InFlight, defaultInFlight),
@@ -151,6 +159,11 @@ func New(o Options) (*Forwarder, error) {
 	}
 	for _, index := range indexes {
 		f.lanes[index] = &lane{}
+	}
+	if f.archive != nil {
+		if err := f.queue.Attach(tracedArchive{f.archive, f.trace}); err != nil {
+			return nil, err
+		}
 	}
 	return f, f.loadHeld()
 }
@@ -203,7 +216,7 @@ func (f *Forwarder) Open(ctx context.Context, in Input) (*Stream, error) {
 		s.encoder = encoder{collector: s.encoder.collector, source: in.Name, index: in.Index}
 	}
 	s.mu.Unlock()
-	return s, f.tellCondition(s, kept)
+	return s, errors.Join(f.tellCondition(s, kept), f.tendArchive(s))
 }
 
 // stream returns the stream of this name, made when there is none.
@@ -262,6 +275,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	g.Go(func() error { return f.destination.Run(ctx) })
 	g.Go(func() error { return f.remove(ctx) })
 	g.Go(func() error { return f.deliver(ctx) })
+	g.Go(func() error { return f.keepArchive(ctx) })
 	err := g.Wait()
 	if err == nil {
 		// What was delivered by now need not be sent again at the next start.
@@ -283,10 +297,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 // why. Run must be running.
 func (f *Forwarder) Drain(ctx context.Context) error {
 	f.mu.Lock()
-	streams := make([]*Stream, 0, len(f.streams))
-	for _, s := range f.streams {
-		streams = append(streams, s)
-	}
+	streams := slices.Collect(maps.Values(f.streams))
 	f.mu.Unlock()
 	for {
 		for _, s := range streams {
@@ -328,7 +339,10 @@ func (s *Stream) drain(ctx context.Context) error {
 	s.broadcast()
 	for s.err == nil && !s.settled() {
 		if ctx.Err() != nil {
-			return fmt.Errorf("%w: events of %s wait for room in the queue", ErrUnavailable, s.name)
+			if s.stalled != nil {
+				return fmt.Errorf("%w: events of %s wait: %w", ErrUnavailable, s.name, s.stalled)
+			}
+			return fmt.Errorf("%w: events of %s wait to be committed", ErrUnavailable, s.name)
 		}
 		changed := s.changed
 		s.mu.Unlock()
@@ -417,7 +431,7 @@ const (
 
 // persist tries write until it is done, stop is closed or the queue is broken.
 // Stalled, where given, is told when it does not go through.
-func (f *Forwarder) persist(stop <-chan struct{}, stalled func(bool), write func() error) error {
+func (f *Forwarder) persist(stop <-chan struct{}, stalled func(error), write func() error) error {
 	for wait := persistMin; ; wait = min(2*wait, persistMax) {
 		freed := f.queue.Freed()
 		err := write()
@@ -430,7 +444,7 @@ func (f *Forwarder) persist(stop <-chan struct{}, stalled func(bool), write func
 		}
 		f.warnStalled(err)
 		if stalled != nil {
-			stalled(true)
+			stalled(err)
 		}
 		select {
 		case <-stop:
@@ -441,13 +455,27 @@ func (f *Forwarder) persist(stop <-chan struct{}, stalled func(bool), write func
 	}
 }
 
-// warnStalled says that the queue takes nothing, once in a while.
+// Stalled says why nothing is committed of some input at the moment, nil when all
+// is.
+func (f *Forwarder) Stalled() error {
+	f.mu.Lock()
+	streams := slices.Collect(maps.Values(f.streams))
+	f.mu.Unlock()
+	for _, s := range streams {
+		if err := s.Stalled(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// warnStalled says that nothing can be committed, once in a while.
 func (f *Forwarder) warnStalled(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if now := f.clock.Now(); now.Sub(f.warned) >= warnAgain {
 		f.warned = now
-		f.log.Warn("the queue takes nothing; it is tried again, and collectors wait meanwhile", "error", err)
+		f.log.Warn("nothing can be committed; it is tried again, and collectors wait meanwhile", "error", err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"aiwatch/collectors"
 	"aiwatch/forwarder"
+	"aiwatch/forwarder/archive"
 	"aiwatch/forwarder/hec"
 	"aiwatch/forwarder/queue"
 	"aiwatch/internal/event"
@@ -59,6 +60,7 @@ type rig struct {
 	t      *testing.T
 	queue  *queue.Queue
 	f      *forwarder.Forwarder
+	files  *archive.Writer // nil without an archive
 	cancel context.CancelFunc
 	run    errgroup.Group
 }
@@ -67,6 +69,8 @@ type rigOptions struct {
 	queue     queue.Options
 	hec       hec.Config
 	forwarder forwarder.Options
+	archive   string // the folder; empty is none
+	retention time.Duration
 }
 
 func start(t *testing.T, dir string, o rigOptions) *rig {
@@ -97,6 +101,11 @@ func start(t *testing.T, dir string, o rigOptions) *rig {
 	if o.forwarder.HoldMin == 0 {
 		o.forwarder.HoldMin, o.forwarder.HoldMax = 5*time.Millisecond, 20*time.Millisecond
 	}
+	if o.archive != "" {
+		r.files, err = archive.OpenWriter(o.archive, archive.Options{Retention: o.retention, Now: o.queue.Now, Log: log})
+		require.NoError(t, err)
+		o.forwarder.Archive = r.files
+	}
 	r.f, err = forwarder.New(o.forwarder)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -112,6 +121,9 @@ func (r *rig) stop() {
 	require.NoError(r.t, r.run.Wait())
 	require.NoError(r.t, r.f.Close())
 	require.NoError(r.t, r.queue.Close())
+	if r.files != nil {
+		require.NoError(r.t, r.files.Close())
+	}
 }
 
 func (r *rig) open(name string) *forwarder.Stream {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"aiwatch/forwarder"
+	"aiwatch/forwarder/archive"
 	"aiwatch/forwarder/hec"
 	"aiwatch/forwarder/queue"
 	"aiwatch/internal/hecserver"
@@ -69,12 +70,16 @@ func child(dir string) error {
 	if err != nil {
 		return err
 	}
+	a, err := archive.OpenWriter(dir+"/archive", archive.Options{})
+	if err != nil {
+		return err
+	}
 	d, err := hec.New(hec.Config{URLs: []string{os.Getenv(childURL)}, Token: token, AckInterval: 3 * time.Millisecond, RetryMin: time.Millisecond})
 	if err != nil {
 		return err
 	}
 	f, err := forwarder.New(forwarder.Options{
-		Queue: q, Destination: d, BatchBytes: 40_000, Linger: time.Millisecond, InFlight: 2,
+		Queue: q, Archive: a, Destination: d, BatchBytes: 40_000, Linger: time.Millisecond, InFlight: 2,
 		HoldMin: time.Millisecond, HoldMax: 5 * time.Millisecond, Host: "fw", Trace: trace,
 	})
 	if err != nil {
@@ -121,7 +126,10 @@ func child(dir string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return q.Close()
+	if err := q.Close(); err != nil {
+		return err
+	}
+	return a.Close()
 }
 
 func TestKilledAnywhereNothingIsLost(t *testing.T) {
@@ -131,7 +139,7 @@ func TestKilledAnywhereNothingIsLost(t *testing.T) {
 	}
 	binary, err := os.Executable()
 	require.NoError(t, err)
-	points := []string{"committed", "before-post", "posted", "before-remove", "removed", "before-recut", "recut"}
+	points := []string{"archived", "committed", "before-post", "posted", "before-remove", "removed", "before-recut", "recut"}
 	kills := map[string]int{}
 	duplicates := uint64(0)
 	for round := range max(1, rounds/2) {
@@ -164,6 +172,11 @@ func TestKilledAnywhereNothingIsLost(t *testing.T) {
 		require.Len(t, stats.Streams, 1, "one collector, one source")
 		require.EqualValues(t, 1, stats.Streams[0].First)
 		duplicates += stats.Duplicates
+		archived := archivedIDs(t, dir+"/archive")
+		for n := range childEvents {
+			require.Equal(t, 1, archived[access(n).ID.String()], "event %d in the archive", n)
+		}
+		require.EqualValues(t, stats.Distinct, len(archived), "what was delivered, and nothing else")
 	}
 	for _, point := range points {
 		require.NotZero(t, kills[point], "never killed at %s", point)

@@ -40,7 +40,7 @@ type Stream struct {
 	flush   bool              // commit without waiting for more
 	busy    *group            // is being compressed
 	sealed  *group            // compressed, is being committed
-	stalled bool              // the queue does not take it
+	stalled error             // why nothing is taken at the moment, nil when it is
 	events  uint64            // committed
 	err     error             // nothing can be committed any more
 	changed chan struct{}     // closed when any of these changed
@@ -54,12 +54,14 @@ type group struct {
 	raw    []byte
 	first  uint64            // number of its first event
 	cuts   []cut             // where bodies end, but for the last
+	ends   []int             // where events end in raw; empty without an archive
 	deltas map[string][]byte // of the state
 	size   int               // bytes of deltas
 	riders []rider
 
 	headers []queue.Header // of the bodies, once it is sealed
 	bodies  [][]byte
+	block   []byte // for the archive
 }
 
 // cut is the end of a body: its place in raw and its last number.
@@ -144,6 +146,9 @@ func (s *Stream) append(ev *event.Event) {
 	}
 	end := len(g.raw)
 	g.raw = s.encoder.append(g.raw, ev, host, s.seq+1)
+	if s.f.archive != nil {
+		g.ends = append(g.ends, len(g.raw))
+	}
 	begin := 0
 	if n := len(g.cuts); n > 0 {
 		begin = g.cuts[n-1].end
@@ -242,7 +247,7 @@ func (s *Stream) await(enough func() bool) error {
 		case s.busy == nil && s.marked():
 			s.handOver()
 			continue
-		case s.stalled && s.ctx.Err() != nil:
+		case s.stalled != nil && s.ctx.Err() != nil:
 			return s.ctx.Err()
 		}
 		s.pause()
@@ -283,6 +288,12 @@ func (s *Stream) handOver() {
 			rest.cuts = append(rest.cuts, cut{c.end - m.end, c.last})
 		}
 	}
+	if marked := int(m.last + 1 - g.first); len(g.ends) > marked {
+		for _, end := range g.ends[marked:] {
+			rest.ends = append(rest.ends, end-m.end)
+		}
+		g.ends = g.ends[:marked]
+	}
 	g.raw = g.raw[:m.end]
 	g.cuts = g.cuts[:m.cuts]
 	if m.end > 0 && (m.cuts == 0 || g.cuts[m.cuts-1].end < m.end) {
@@ -320,6 +331,7 @@ func (s *Stream) Discard() {
 	defer s.mu.Unlock()
 	s.open.raw = s.open.raw[:s.mark.end]
 	s.open.cuts = s.open.cuts[:s.mark.cuts]
+	s.open.ends = s.open.ends[:min(len(s.open.ends), int(s.mark.last+1-s.open.first))]
 	s.seq = s.mark.last
 	clear(s.staged)
 	s.takeMark()
@@ -490,7 +502,7 @@ func (s *Stream) pass(g *group) bool {
 // settle notes what became of the group that was being committed.
 func (s *Stream) settle(g *group, err error) {
 	s.mu.Lock()
-	s.sealed, s.stalled = nil, false
+	s.sealed, s.stalled = nil, nil
 	if err != nil {
 		s.err = err
 	} else if n := len(g.cuts); n > 0 {
@@ -547,7 +559,7 @@ func (s *Stream) next() *group {
 	}
 }
 
-// seal compresses the group's bodies.
+// seal compresses the group's bodies, and its events for the archive.
 func (s *Stream) seal(g *group) {
 	begin, first := 0, g.first
 	for _, c := range g.cuts {
@@ -559,8 +571,11 @@ func (s *Stream) seal(g *group) {
 		})
 		begin, first = c.end, c.last+1
 	}
+	if len(g.ends) > 0 {
+		g.block = s.f.archive.Pack(s.f.packed.get(), g.raw, g.ends, s.f.clock.Now())
+	}
 	s.f.buffers.put(g.raw)
-	g.raw = nil
+	g.raw, g.ends = nil, nil
 }
 
 // commit commits the group's bodies with its state. What fails is tried again
@@ -584,10 +599,13 @@ func (s *Stream) commit(g *group) error {
 					return err
 				}
 			}
+			if g.block != nil {
+				tx.Archive(g.block)
+			}
 			return tx.PutState(s.in, g.deltas)
 		})
 	})
-	for _, b := range g.bodies {
+	for _, b := range append(g.bodies, g.block) {
 		s.f.packed.put(b)
 	}
 	if err != nil {
@@ -601,18 +619,18 @@ func (s *Stream) commit(g *group) error {
 	return nil
 }
 
-// Stalled says whether the queue takes nothing at the moment: it is at its
-// limit, or the disk is full.
-func (s *Stream) Stalled() bool {
+// Stalled says why nothing is taken at the moment, nil when it is: the queue is
+// at its limit, the disk is full, the archive can't be written.
+func (s *Stream) Stalled() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stalled
 }
 
-func (s *Stream) setStalled(stalled bool) {
+func (s *Stream) setStalled(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stalled = stalled
+	s.stalled = why
 	s.broadcast()
 }
 

@@ -124,15 +124,17 @@ func TestAStreamDoesWhatItsTwinInMemoryDoes(t *testing.T) {
 			}}
 			d := &shelf{}
 			n := 0
+			archived := t.TempDir() + "/archive"
+			before := "" // the first event, which the twin has not
 			for life := range 4 {
-				rig := start(t, dir, rigOptions{forwarder: forwarder.Options{Destination: d, BatchBytes: 3000 + r.IntN(5000), InFlight: 1, Linger: time.Duration(1+r.IntN(3)) * time.Millisecond}})
+				rig := start(t, dir, rigOptions{archive: archived, forwarder: forwarder.Options{Destination: d, BatchBytes: 3000 + r.IntN(5000), InFlight: 1, Linger: time.Duration(1+r.IntN(3)) * time.Millisecond}})
 				s := rig.open(input)
 				if life == 0 {
 					twin.Collector = rig.queue.Collector()
 					require.NoError(t, rig.drain())
-					first := d.all() // state.new, which the twin has not
+					before = d.all()
 					d.bodies = nil
-					require.Contains(t, first, `"operation":"state.new"`)
+					require.Contains(t, before, `"operation":"state.new"`)
 					require.NoError(t, twin.Health(access(0)))
 					want.Reset()
 				}
@@ -178,6 +180,7 @@ func TestAStreamDoesWhatItsTwinInMemoryDoes(t *testing.T) {
 				require.Equal(t, stateOf(t, twin), stateOf(t, s))
 				require.NoError(t, rig.drain())
 				require.Equal(t, want.String(), d.all())
+				require.Equal(t, before+want.String(), strings.Join(archivedEvents(t, archived), ""), "the archive has the same bytes")
 				rig.stop()
 			}
 		})
@@ -443,7 +446,7 @@ func TestAFullDiskIsWaitedFor(t *testing.T) {
 		}
 		return s.Flush()
 	})
-	require.Eventually(t, func() bool { return s.Stalled() }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Stalled() != nil }, 20*time.Second, time.Millisecond)
 	require.NoError(t, os.Remove(ballast))
 	d.set(false)
 	require.NoError(t, g.Wait())

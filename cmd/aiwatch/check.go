@@ -14,6 +14,7 @@ import (
 
 	"aiwatch/collectors"
 	"aiwatch/forwarder"
+	"aiwatch/forwarder/archive"
 	"aiwatch/forwarder/queue"
 	"aiwatch/internal/conf"
 	"aiwatch/internal/splunkd"
@@ -91,6 +92,7 @@ func (p *program) checkCommand() *cli.Command {
 			p.checkDestination(c.Context, config, inputs, host, report)
 			if host == nil {
 				p.checkState(c.String(stateFlag.Name), report)
+				checkArchive(config.One("archive"), report)
 			} else {
 				p.checkSplunkState(host, inputs, report)
 			}
@@ -172,6 +174,23 @@ func (p *program) checkState(dir string, report *checkReport) {
 	default:
 		report.add("state", finding{Verdict: collectors.Misset, Text: err.Error()})
 		report.code = exitState
+	}
+}
+
+// checkArchive looks at the archive's folder without making or changing it.
+func checkArchive(settings *conf.Settings, report *checkReport) {
+	if !settings.Present() {
+		return
+	}
+	s, err := archive.Check(settings.String("path"))
+	switch {
+	case err != nil:
+		report.add("archive", finding{Verdict: collectors.Misset, Text: err.Error()})
+		report.raise(exitState)
+	case s == nil:
+		report.add("archive", finding{Verdict: collectors.Good, Text: fmt.Sprintf("there is none in %s yet; the first run makes it", settings.String("path"))})
+	default:
+		report.add("archive", finding{Verdict: collectors.Good, Text: describeArchive(*s)})
 	}
 }
 

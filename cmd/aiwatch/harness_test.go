@@ -242,8 +242,9 @@ func accessLines(first, n int, at time.Time) (text []byte, ids []event.ID) {
 
 // logFolder is a folder of access logs, with its truth.
 type logFolder struct {
-	dir string
-	ids []event.ID
+	dir   string
+	ids   []event.ID
+	first int // number of its first record; another folder has others
 }
 
 func newLogFolder(t *testing.T) *logFolder {
@@ -254,7 +255,7 @@ func newLogFolder(t *testing.T) *logFolder {
 // add writes a log object with n more records.
 func (l *logFolder) add(t *testing.T, n int) {
 	t.Helper()
-	text, ids := accessLines(len(l.ids), n, logsBegin)
+	text, ids := accessLines(l.first+len(l.ids), n, logsBegin)
 	name := fmt.Sprintf("%s-%016X", logsBegin.Add(time.Duration(len(l.ids))*time.Second).Format("2006-01-02-15-04-05"), len(l.ids))
 	l.ids = append(l.ids, ids...)
 	// Renamed into place, as whoever fetches logs does.

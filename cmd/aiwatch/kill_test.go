@@ -8,9 +8,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +23,46 @@ import (
 	"aiwatch/internal/event"
 	"aiwatch/internal/hecserver"
 )
+
+// killAt kills the process the n-th time that it comes to one of these points,
+// and returns which it was.
+func (p *process) killAt(t *testing.T, points <-chan tracepoint, n int, names ...string) string {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		select {
+		case at := <-points:
+			if slices.Contains(names, at.name) {
+				n--
+			}
+			if n > 0 {
+				at.goOn()
+				continue
+			}
+			require.NoError(t, p.cmd.Process.Kill())
+			<-p.exited
+			return at.name
+		case <-p.exited:
+			t.Fatalf("the run ended by itself, before %v", names)
+		case <-deadline:
+			t.Fatalf("%v was not reached in a minute, %d to go", names, n)
+		}
+	}
+}
+
+// passes lets the process go on at each point until it ends, which must be well.
+func (p *process) passes(t *testing.T, points <-chan tracepoint) {
+	t.Helper()
+	for {
+		select {
+		case at := <-points:
+			at.goOn()
+		case <-p.exited:
+			require.Equal(t, exitDone, p.end(t))
+			return
+		}
+	}
+}
 
 // A tracepoint is a moment at which a run waits to be told to go on.
 type tracepoint struct {
@@ -163,18 +202,9 @@ func TestKilledAnywhere(t *testing.T) {
 	// So that bodies are recut often enough to be killed at.
 	recutting := append([]hecserver.Fault{{Code: hecserver.ServerBusy, Commit: 7, Named: true, Probability: 0.5}}, usual...)
 
-	start := func(args ...string) *exec.Cmd {
-		cmd := exec.Command(builtProgram(t), append([]string{"run", "--conf", conf, "--state", state}, args...)...)
-		cmd.Env = append(append(os.Environ(), bucket.environment()...), traceEnv+"="+socket)
-		log := &bytes.Buffer{}
-		cmd.Stderr = log
-		require.NoError(t, cmd.Start())
-		t.Cleanup(func() {
-			if t.Failed() {
-				t.Logf("%s\n%s", strings.Join(cmd.Args, " "), tail(log.String()))
-			}
-		})
-		return cmd
+	traced := append(bucket.environment(), traceEnv+"="+socket)
+	start := func(args ...string) *process {
+		return startProgram(t, traced, append([]string{"run", "--conf", conf, "--state", state}, args...)...)
 	}
 	killed := map[string]int{}
 	for round := range kills {
@@ -186,45 +216,11 @@ func TestKilledAnywhere(t *testing.T) {
 			{"committed", "posted", "recut"}, // at any of these
 		}[round%5]
 		require.NoError(t, hec.faults.Set(random.Uint64(), map[bool][]hecserver.Fault{true: recutting, false: usual}[round%5 == 2]...))
-		cmd := start()
-		exited := make(chan error, 1)
-		go func() { exited <- cmd.Wait() }()
-		countdown := 1 + random.IntN(4)
-		deadline := time.After(time.Minute)
-		for running := true; running; {
-			select {
-			case p := <-points:
-				for _, name := range target {
-					if p.name == name {
-						countdown--
-					}
-				}
-				if countdown > 0 {
-					p.goOn()
-					continue
-				}
-				require.NoError(t, cmd.Process.Kill())
-				killed[p.name]++
-				<-exited
-				running = false
-			case err := <-exited:
-				require.NoError(t, err, "round %d: the run ended by itself", round)
-			case <-deadline:
-				_ = cmd.Process.Kill()
-				<-exited
-				t.Fatalf("round %d: %v was not reached in a minute, %d to go; killed so far: %v", round, target, countdown, killed)
-			}
-		}
+		killed[start().killAt(t, points, 1+random.IntN(4), target...)]++
 	}
 
 	require.NoError(t, hec.faults.Set(1))
-	cmd := start("--once", "--max-wait", "60s")
-	go func() {
-		for p := range points {
-			p.goOn()
-		}
-	}()
-	require.NoError(t, cmd.Wait())
+	start("--once", "--max-wait", "60s").passes(t, points)
 	duplicates := hec.requireAll(t, bucket.ids)
 	t.Logf("killed %d times (%v): %d records, none lost, %d sent again with the same id", kills, killed, len(bucket.ids), duplicates)
 	require.GreaterOrEqual(t, killed["committed"]+killed["before-post"], kills/5)

@@ -228,6 +228,9 @@ func (m *modular) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if config.One("archive").Present() {
+		m.log.Warn("[archive] is written by aiwatch run alone: as an add-on's input nothing is archived")
+	}
 	if request.CheckpointDir == "" {
 		return errors.New("splunkd names no checkpoint_dir: there is no place for the state")
 	}

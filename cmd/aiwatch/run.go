@@ -14,6 +14,7 @@ import (
 
 	"aiwatch/collectors"
 	"aiwatch/forwarder"
+	"aiwatch/forwarder/archive"
 	"aiwatch/forwarder/queue"
 	"aiwatch/internal/conf"
 	"aiwatch/internal/inputs"
@@ -73,6 +74,7 @@ type run struct {
 	program   *program
 	log       *slog.Logger
 	queue     *queue.Queue
+	archive   *archive.Writer // nil without [archive]
 	forwarder *forwarder.Forwarder
 	runner    *collectors.Runner
 	listen    string // of the metrics; empty is none
@@ -80,16 +82,13 @@ type run struct {
 
 // newRun puts a run together. It opens the state, and so holds it.
 func (p *program) newRun(ctx context.Context, config *conf.Config, inputs []*conf.Settings, state string, log *slog.Logger) (*run, error) {
-	if config.One("archive").Present() {
-		return nil, exitWith(exitUsage, errors.New("this version writes no archive; remove [archive] from aiwatch.conf"))
-	}
 	destination, err := p.destination(ctx, config, log)
 	if err != nil {
 		return nil, err
 	}
 	r, err := p.putTogether(ctx, parts{
 		config: config, inputs: inputs, state: state, log: log,
-		destination: destination, index: config.One("hec").String("index"),
+		destination: destination, index: config.One("hec").String("index"), archive: true,
 	})
 	if err != nil {
 		return nil, err
@@ -107,6 +106,7 @@ type parts struct {
 	destination forwarder.Destination
 	index       string // of the events of inputs that name none
 	inFlight    int    // 0 is the forwarder's own
+	archive     bool   // [archive] is written where it is set
 }
 
 // putTogether opens the state and puts queue, forwarder and inputs together.
@@ -129,13 +129,19 @@ func (p *program) putTogether(ctx context.Context, from parts) (*run, error) {
 	}
 	hec := from.config.One("hec")
 	r := &run{program: p, log: from.log, queue: q, runner: &collectors.Runner{}}
+	if settings := from.config.One("archive"); from.archive && settings.Present() {
+		r.archive, err = archive.OpenWriter(settings.String("path"), archive.Options{Retention: settings.Duration("retention"), Now: p.now, Log: from.log})
+		if err != nil {
+			return nil, errors.Join(stateError(err), q.Close())
+		}
+	}
 	r.forwarder, err = forwarder.New(forwarder.Options{
 		Collecting: func() any { return r.runner.Statuses() },
-		Queue:      q, Destination: from.destination, Host: host, Log: from.log, Trace: trace, InFlight: from.inFlight,
+		Queue:      q, Archive: r.archive, Destination: from.destination, Host: host, Log: from.log, Trace: trace, InFlight: from.inFlight,
 		BatchBytes: int(hec.Size("batch_bytes")), Linger: hec.Duration("linger"), GzipLevel: hec.Int("gzip_level"),
 	})
 	if err != nil {
-		return nil, errors.Join(exitWith(exitUsage, err), q.Close())
+		return nil, errors.Join(newError(err), r.closeState())
 	}
 	r.runner = &collectors.Runner{
 		Clock: collectors.SystemClock{}, Log: from.log, Host: host, Version: version, Collector: q.Collector(),
@@ -236,7 +242,7 @@ func (r *run) once(ctx context.Context, maxWait time.Duration) error {
 }
 
 // watch calls giveUp once the destination has taken nothing for maxWait while
-// events waited.
+// events waited for it, or to be committed.
 func (r *run) watch(ctx context.Context, maxWait time.Duration, giveUp func()) {
 	tick := time.NewTicker(min(time.Second, maxWait/4+time.Millisecond))
 	defer tick.Stop()
@@ -249,7 +255,8 @@ func (r *run) watch(ctx context.Context, maxWait time.Duration, giveUp func()) {
 			return
 		case <-tick.C:
 		}
-		if now := progress(); now != last || r.queue.Depth().Batches == 0 {
+		idle := r.queue.Depth().Batches == 0 && r.forwarder.Stalled() == nil
+		if now := progress(); now != last || idle {
 			last, since = now, time.Now()
 		} else if time.Since(since) >= maxWait {
 			giveUp()
@@ -292,8 +299,23 @@ func (r *run) deliverWhile(ctx context.Context, work func(context.Context) error
 	return g.Wait()
 }
 
-func (r *run) close() error {
-	return errors.Join(r.forwarder.Close(), r.queue.Close())
+func (r *run) close() error { return errors.Join(r.forwarder.Close(), r.closeState()) }
+
+func (r *run) closeState() error {
+	err := r.queue.Close()
+	if r.archive != nil {
+		err = errors.Join(err, r.archive.Close())
+	}
+	return err
+}
+
+// newError gives an error of forwarder.New its exit code: what is no matter of
+// the state is one of the settings.
+func newError(err error) error {
+	if e := new(exitError); errors.As(stateError(err), &e) {
+		return e
+	}
+	return exitWith(exitUsage, err)
 }
 
 // stateError gives an error of the state its exit code.
@@ -301,7 +323,9 @@ func stateError(err error) error {
 	switch {
 	case errors.Is(err, queue.ErrHeld):
 		return exitWith(exitHeld, err)
-	case errors.Is(err, queue.ErrState), errors.Is(err, queue.ErrDamaged):
+	case errors.Is(err, archive.ErrHeld):
+		return exitWith(exitUsage, err)
+	case errors.Is(err, queue.ErrState), errors.Is(err, queue.ErrDamaged), errors.Is(err, archive.ErrFolder):
 		return exitWith(exitState, err)
 	default:
 		return err

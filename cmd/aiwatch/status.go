@@ -15,6 +15,7 @@ import (
 
 	"aiwatch/collectors"
 	"aiwatch/forwarder"
+	"aiwatch/forwarder/archive"
 	"aiwatch/forwarder/queue"
 )
 
@@ -75,8 +76,14 @@ func printStatus(out io.Writer, s forwarder.Status, now time.Time) error {
 		row("unconfirmed", "%d events of them were sent and wait for the indexer's word", s.Unconfirmed)
 	}
 	row("file", "%d bytes", s.FileBytes)
+	if a := s.Archive; a != nil {
+		row("archive", "%s", describeArchive(*a))
+	}
 	if s.Trouble != "" {
 		row("trouble", "%s", s.Trouble)
+	}
+	if s.Stalled != "" {
+		row("inputs wait", "%s", s.Stalled)
 	}
 	for _, h := range s.Held {
 		index := "index " + strconv.Quote(h.Index)
@@ -127,6 +134,21 @@ func printStatus(out io.Writer, s forwarder.Status, now time.Time) error {
 		}
 	}
 	return w.Flush()
+}
+
+// describeArchive tells how large an archive is and how far it reaches back.
+func describeArchive(s archive.Status) string {
+	switch {
+	case s.Error != "":
+		return s.Path + " can't be read: " + s.Error
+	case s.Files == 0:
+		return s.Path + " is empty"
+	}
+	text := fmt.Sprintf("%s: %d bytes in %d files, from %s to %s", s.Path, s.Bytes, s.Files, s.Oldest, s.Newest)
+	if s.Damaged > 0 {
+		text += fmt.Sprintf("; %d of them are damaged and set aside", s.Damaged)
+	}
+	return text
 }
 
 // when tells a moment and how long ago it was.

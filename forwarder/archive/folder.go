@@ -86,6 +86,8 @@ type Status struct {
 	Newest string `json:"newest,omitempty"`
 	// Damaged counts the files that were set aside.
 	Damaged int `json:"damaged,omitempty"`
+	// Error is why it can't be told.
+	Error string `json:"error,omitempty"`
 }
 
 // Stat tells how large the archive in dir is. The error is fs.ErrNotExist when

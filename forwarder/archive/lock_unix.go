@@ -18,5 +18,8 @@ func lockFile(f *os.File) error {
 	return err
 }
 
+// writable says why no file can be made in a folder.
+func writable(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) }
+
 // permissionsCount says that a folder's mode tells who may use it.
 const permissionsCount = true

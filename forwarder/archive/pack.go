@@ -2,6 +2,7 @@ package archive
 
 import (
 	"hash/crc32"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -16,7 +17,9 @@ type packer struct {
 }
 
 func newPacker() (*packer, error) {
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true))
+	// One at a time and a small window: memory matters more than how fast several
+	// inputs are archived at once.
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +36,8 @@ func (p *packer) pack(buf, raw []byte, ends []int, indexed time.Time) []byte {
 	tail := strconv.AppendFloat([]byte(`,"indextime":`), float64(indexed.UnixMilli())/1000, 'f', -1, 64)
 	tail = append(tail, "}\n"...)
 	h := header{events: len(ends), first: never, last: always, indexed: indexed.UnixMilli()}
-	lines, begin := (*kept)[:0], 0
+	lines := slices.Grow((*kept)[:0], len(raw)+len(ends)*(len(tail)-1))
+	begin := 0
 	for _, end := range ends {
 		at, ok := eventTime(raw[begin:end])
 		if ok {

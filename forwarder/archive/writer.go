@@ -84,6 +84,35 @@ func OpenWriter(dir string, o Options) (*Writer, error) {
 	return w, nil
 }
 
+// Check looks at the folder of an archive that is to be written, and changes
+// nothing. It returns nil when there is none yet and the folder can be made. The
+// error is ErrFolder.
+func Check(dir string) (*Status, error) {
+	there := dir
+	for {
+		if _, err := os.Stat(there); !errors.Is(err, fs.ErrNotExist) || filepath.Dir(there) == there {
+			break
+		}
+		there = filepath.Dir(there)
+	}
+	if there == dir {
+		if err := checkFolder(dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := writable(there); err != nil {
+		return nil, fmt.Errorf("%w: write to %s: %w; it must be writable by the user that aiwatch runs as", ErrFolder, there, err)
+	}
+	if there != dir {
+		return nil, nil
+	}
+	s, err := Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	return &s, nil
+}
+
 // checkFolder refuses a folder that others may use.
 func checkFolder(dir string) error {
 	info, err := os.Stat(dir)
@@ -99,11 +128,16 @@ func checkFolder(dir string) error {
 }
 
 // Close gives the archive up. What was appended and not committed stays until
-// the next Recover.
+// the next Recover. It may be called again.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return errors.Join(w.closeOut(), w.lock.Close())
+	err := w.closeOut()
+	if w.lock != nil {
+		err = errors.Join(err, w.lock.Close())
+		w.lock = nil
+	}
+	return err
 }
 
 func (w *Writer) closeOut() error {
@@ -145,7 +179,7 @@ func (w *Writer) Recover(last []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.recover(last); err != nil {
-		return fmt.Errorf("open the archive in %s: %w", w.dir, err)
+		return fmt.Errorf("%w: recover %s: %w", ErrFolder, w.dir, err)
 	}
 	return nil
 }

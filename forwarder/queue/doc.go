@@ -9,7 +9,8 @@
 // Read Open first, then Tx, which is all that can be written, then Next and
 // Body, which is how a sender reads. The file holds:
 //
-//	meta     what the file is: version, the collector's id, when it was made
+//	meta     what the file is: version, the collector's id, when it was made; and
+//	         how far the archive was written
 //	inputs   stanza -> the last seq that was used
 //	tokens   stanza and source -> its restart_token
 //	state    stanza and source -> a bucket of key-values
@@ -20,6 +21,8 @@
 //
 // A body stands in a bucket of its own because bbolt keeps up to four values on
 // one page run: adding or removing one would write the others anew.
+//
+// An Archive is a log outside the file that is written in the commit.
 //
 // Every value has a CRC-32C over its key and itself. The file's structure is
 // checked when it is opened (check.go), before bbolt reads it: bbolt's own check

@@ -51,6 +51,7 @@ var (
 	collectorKey = []byte("collector")
 	createdKey   = []byte("created")
 	originKey    = []byte("origin")
+	archiveKey   = []byte("archive")
 	bodyKey      = []byte("b")
 )
 
@@ -85,6 +86,8 @@ type Queue struct {
 	created   time.Time
 	condition Condition
 	reason    string
+
+	archive Archive // nil is none; set before anything is archived
 
 	writes chan *write
 	stop   chan struct{} // closed to end the writer

@@ -18,6 +18,8 @@ type Tx struct {
 	tx    *bbolt.Tx
 	depth map[string]Depth
 	freed bool
+	// blocks are for the archive.
+	blocks [][]byte
 }
 
 // Add puts a batch in. An id that is there already is replaced, so that a
@@ -224,10 +226,17 @@ func (q *Queue) transact(group []*write) error {
 				return err
 			}
 		}
+		if err := tx.archive(); err != nil {
+			_ = tx.tx.Rollback()
+			return err
+		}
 		return tx.tx.Commit()
 	})
 	switch {
 	case err == nil:
+		if len(tx.blocks) > 0 {
+			q.archive.Committed()
+		}
 		q.apply(tx)
 		return nil
 	case errors.Is(err, ErrDamaged):

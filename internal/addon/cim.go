@@ -101,7 +101,7 @@ var Models = []Model{
 	{
 		Eventtype: "aiwatch_health",
 		Operations: map[string][]string{
-			event.SourcetypeHealth: {"heartbeat", "deadletter", "state.new", "state.restored", "state.damaged", "gap.unreadable"},
+			event.SourcetypeHealth: {"heartbeat", "deadletter", "state.new", "state.restored", "state.damaged", "archive.damaged", "archive.expired", "gap.unreadable"},
 		},
 	},
 }

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"aiwatch/forwarder"
+	"aiwatch/forwarder/archive"
 	"aiwatch/forwarder/hec"
 	"aiwatch/forwarder/queue"
 	"aiwatch/internal/counterpart"
@@ -66,26 +67,33 @@ func sampleEvents() []event.Event {
 const sampleInput = "aiwatch_s3://bench"
 
 // BenchmarkDelivery delivers events as they stand in memory to a HEC receiver in
-// gzip bodies: ours through the durable queue and with acknowledgements,
-// OpenTelemetry's exporter with neither. The sender is a process of its own, and
+// gzip bodies: ours through the durable queue and with acknowledgements, once
+// more with a copy in the archive, OpenTelemetry's exporter with neither. The sender is a process of its own, and
 // only its sending counts. The receiver is the same, and strict.
 func BenchmarkDelivery(b *testing.B) {
-	b.Run("aiwatch", func(b *testing.B) {
-		deliver(b, true, func(url string) counterpart.OTelSendResult {
-			job, err := json.Marshal(sendJob{URL: url, State: filepath.Join(b.TempDir(), "state"), Events: events(b), Profile: os.Getenv("AIWATCH_BENCH_PROFILE")})
-			require.NoError(b, err)
-			self, err := os.Executable()
-			require.NoError(b, err)
-			cmd := exec.Command(self)
-			cmd.Env = append(os.Environ(), senderEnv+"="+string(job))
-			cmd.Stderr = os.Stderr
-			out, err := cmd.Output()
-			require.NoError(b, err)
-			var result counterpart.OTelSendResult
-			require.NoError(b, json.Unmarshal(out, &result))
-			return result
+	for _, archived := range []bool{false, true} {
+		name := map[bool]string{false: "aiwatch", true: "archive"}[archived]
+		b.Run(name, func(b *testing.B) {
+			var archiveBytes int64
+			deliver(b, true, func(url string) counterpart.OTelSendResult {
+				dir := b.TempDir()
+				job := sendJob{URL: url, State: filepath.Join(dir, "state"), Events: events(b), Profile: os.Getenv("AIWATCH_BENCH_PROFILE")}
+				if archived {
+					job.Archive = filepath.Join(dir, "archive")
+				}
+				result := sendBy(b, job)
+				if archived {
+					s, err := archive.Stat(job.Archive)
+					require.NoError(b, err)
+					archiveBytes = s.Bytes
+				}
+				return result
+			})
+			if archived {
+				b.ReportMetric(float64(archiveBytes)/float64(events(b)), "archive-B/event")
+			}
 		})
-	})
+	}
 	b.Run("opentelemetry", func(b *testing.B) {
 		file := filepath.Join(b.TempDir(), "events.ndjson")
 		writeSamples(b, file)
@@ -95,6 +103,22 @@ func BenchmarkDelivery(b *testing.B) {
 			})
 		})
 	})
+}
+
+// sendBy has a process of its own do the job.
+func sendBy(b *testing.B, job sendJob) (result counterpart.OTelSendResult) {
+	b.Helper()
+	text, err := json.Marshal(job)
+	require.NoError(b, err)
+	self, err := os.Executable()
+	require.NoError(b, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), senderEnv+"="+string(text))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	require.NoError(b, err)
+	require.NoError(b, json.Unmarshal(out, &result))
+	return result
 }
 
 // deliver measures a sender and makes sure that all has arrived.
@@ -142,6 +166,7 @@ func writeSamples(b *testing.B, path string) {
 // sendJob tells this program, started once more, to be the sender.
 type sendJob struct {
 	URL, State, Profile string
+	Archive             string // the folder; empty is none
 	Events              int
 }
 
@@ -191,7 +216,14 @@ func forward(job sendJob, made []event.Event) (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := forwarder.New(forwarder.Options{Queue: q, Destination: destination, Host: "bench"})
+	var copies *archive.Writer
+	if job.Archive != "" {
+		if copies, err = archive.OpenWriter(job.Archive, archive.Options{}); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, copies.Close()) }()
+	}
+	f, err := forwarder.New(forwarder.Options{Queue: q, Archive: copies, Destination: destination, Host: "bench"})
 	if err != nil {
 		return err
 	}

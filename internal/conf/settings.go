@@ -211,10 +211,10 @@ func Kinds() []*Kind {
 		},
 		{
 			Name: "archive", File: AIWatchFile,
-			Doc: "A copy of all events in local files, written whatever the destination does",
+			Doc: "A copy of all events in local files, zstd by day, written by aiwatch run whatever the destination does",
 			Settings: []Setting{
-				{Name: "path", Type: Path, Required: true, Doc: "The folder of the copies"},
-				{Name: "retention", Type: Duration, DefaultDoc: "for ever", Min: "1h", Doc: "How long copies are kept"},
+				{Name: "path", Type: Path, Required: true, Doc: "The folder of the copies, for this forwarder alone; it is made when it is not there"},
+				{Name: "retention", Type: Duration, DefaultDoc: "for ever", Min: "1h", Doc: "How long the file of a day (UTC) is kept after the day has ended"},
 			},
 		},
 		{

@@ -66,6 +66,7 @@ var acts = []struct{ begins, model string }{
 	{"heartbeat", "none"},
 	{"deadletter", "none"},
 	{"state.", "none"},
+	{"archive.", "none"},
 	{"gap.", "none"},
 	{"", "Change.All_Changes"},
 }

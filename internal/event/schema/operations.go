@@ -126,6 +126,8 @@ var Operations = []Operation{
 	{"state.new", false, health, "", []string{"input"}, "The state began anew"},
 	{"state.restored", false, health, "", []string{"input"}, "The state is older than what this forwarder last knew"},
 	{"state.damaged", false, health, "", []string{"input"}, "The state was damaged and set aside"},
+	{"archive.damaged", false, health, "", []string{"input"}, "The archive is not what this forwarder has written: files are gone, shorter, or ahead of the state"},
+	{"archive.expired", false, health, "", []string{"input"}, "A file of the archive is past its retention and deleted"},
 	{"gap.unreadable", false, health, "", []string{"input"}, "Waiting events could not be read back and are lost"},
 }
 
