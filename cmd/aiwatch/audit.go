@@ -26,6 +26,9 @@ import (
 	"aiwatch/internal/spl"
 )
 
+// auditDays is how long the period is where nobody says and files do not bound it.
+const auditDays = 30
+
 // Names of the files that an audit writes.
 const (
 	auditHTML = "audit.html"
@@ -50,8 +53,8 @@ func (p *program) auditCommand() *cli.Command {
 			&cli.BoolFlag{Name: "collect", Usage: "collect now from the configured inputs; deliver nothing, keep no state"},
 			confFlag,
 			inputFlag,
-			&cli.StringFlag{Name: "from", Usage: "the period's begin: epoch seconds, RFC 3339 or a modifier like -30d@d; the first event when it is not given"},
-			&cli.StringFlag{Name: "to", Usage: "the period's end; shortly after the last event when it is not given"},
+			&cli.StringFlag{Name: "from", Usage: "the period's begin: epoch seconds, RFC 3339 or a modifier like -90d@d; else the first event of the files, or 30 days before the end"},
+			&cli.StringFlag{Name: "to", Usage: "the period's end; else shortly after the last event of the files, or now"},
 			&cli.StringFlag{Name: "out", Value: "aiwatch-audit", Usage: "the `DIR` for the report, made when it is not there"},
 			&cli.StringFlag{Name: "fail-on", Usage: "end with 3 when there are findings of this `SEVERITY` or graver: " + strings.Join(audit.Severities, ", ")},
 			&cli.StringFlag{Name: appFlag, Usage: "run the searches of the app in `DIR`, as it is installed, with its lookups and macros, instead of the built-in app's"},
@@ -168,6 +171,9 @@ func (p *program) auditEvents(c *cli.Context, in *audit.Input) (unread, err erro
 	if in.To.IsZero() {
 		in.To = in.Made // what has told nothing since is missing till now
 	}
+	if in.From.IsZero() {
+		in.From = in.To.Add(-auditDays * 24 * time.Hour)
+	}
 	if dir := c.String("archive"); dir != "" {
 		return nil, readArchive(c.Context, dir, in)
 	}
@@ -243,7 +249,7 @@ func (p *program) collectForAudit(ctx context.Context, config *conf.Config, chos
 	defer done()
 	source := in.Events.Collected(fmt.Sprintf("collected now from %d inputs", len(chosen)))
 	var mu sync.Mutex
-	runner := &collectors.Runner{Clock: collectors.SystemClock{}, Log: log, Version: version, Collector: dryCollector}
+	runner := &collectors.Runner{Clock: programClock{now: p.now}, Log: log, Version: version, Collector: dryCollector}
 	for _, s := range chosen {
 		collector, err := b.Collector(ctx, s)
 		if err != nil {
@@ -276,6 +282,15 @@ func (p *program) collectForAudit(ctx context.Context, config *conf.Config, chos
 	}
 	return unread, nil
 }
+
+// programClock is the machine's clock as the program reads it.
+type programClock struct {
+	collectors.SystemClock
+	now func() time.Time
+}
+
+// Now returns the current time.
+func (c programClock) Now() time.Time { return c.now() }
 
 // writeReport writes the report's files, for their owner alone: they name people.
 func writeReport(dir string, report *audit.Report) error {

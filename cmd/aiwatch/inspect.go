@@ -261,15 +261,17 @@ func printable(s string) string {
 	return b.String()
 }
 
-// asciiEscapes writes what printable would escape as JSON escapes.
+// asciiEscapes writes what printable would escape as JSON escapes. A line's end
+// stands between the tokens of JSON alone.
 func asciiEscapes(raw []byte) []byte {
-	if !bytes.ContainsFunc(raw, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	shown := func(r rune) bool { return r == '\n' || unicode.IsPrint(r) }
+	if !bytes.ContainsFunc(raw, func(r rune) bool { return !shown(r) }) {
 		return raw
 	}
 	var out []byte
 	for _, r := range string(raw) {
 		switch {
-		case unicode.IsPrint(r):
+		case shown(r):
 			out = utf8.AppendRune(out, r)
 		case r < 1<<16:
 			out = fmt.Appendf(out, `\u%04x`, r)

@@ -23,12 +23,11 @@ var Severities = []string{"critical", "high", "medium", "low", "informational"}
 const LongestPeriod = 400 * 24 * time.Hour
 
 const (
-	// lead is how long before the period detections begin to run: their findings
-	// silence later ones for up to 30 days, and count for compound risk.
-	lead = 31 * 24 * time.Hour
+	// compound is how far back the detection of compound risk counts findings.
+	compound = 7 * 24 * time.Hour
 	// learn is how long before the period the searches begin that fill tables:
 	// these forget after 90 days.
-	learn = lead + 97*24*time.Hour
+	learn = compound + 30*24*time.Hour + 91*24*time.Hour
 )
 
 // settle is how long after the last event an audit without an end runs on, so
@@ -208,7 +207,8 @@ func (a *audit) search(ctx context.Context) error {
 	all = slices.DeleteFunc(all, func(s *scenario.Search) bool { return slices.Contains(a.reports, s.Name) })
 	for _, s := range all {
 		if s.Index != "" { // it finds
-			s.Since = a.report.Period.From.Add(-lead)
+			// What it found before may silence it still, and count for others.
+			s.Since = a.report.Period.From.Add(-s.SuppressPeriod - compound)
 		}
 	}
 	if len(all) == 0 {
