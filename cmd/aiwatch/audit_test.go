@@ -42,7 +42,7 @@ const anonymousRead = `0123456789abcdef0123456789abcdef0123456789abcdef012345678
 func TestAuditCollects(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"conf/local/inputs.conf": "[aiwatch_s3://prod]\npath = " + dir + "/logs\n[aiwatch_s3://gone]\npath = " + dir + "/gone\n",
+		"conf/local/inputs.conf":                    "[aiwatch_s3://prod]\npath = " + dir + "/logs\n[aiwatch_s3://gone]\npath = " + dir + "/gone\n",
 		"logs/2026-03-02-09-20-00-0123456789ABCDEF": anonymousRead + "no record\n",
 	} {
 		path := filepath.Join(dir, name)
