@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -298,6 +299,32 @@ func TestRun(t *testing.T) {
 		require.Len(t, r.Rows, 1)
 		require.Equal(t, want, r.Get(r.Rows[0], "actor").String())
 	}
+}
+
+// TestListedInputs: Overview counts an input that aiwatch_inputs lists by its
+// stanza or its name once, and one that was never heard as not alive.
+func TestListedInputs(t *testing.T) {
+	app, o := shipped(t)
+	listed, err := spl.ReadTable(strings.NewReader("input,owner\nprod,ann\naiwatch_git://code,ben\n"))
+	require.NoError(t, err)
+	o.Engine.Lookups.Set("aiwatch_inputs.csv", listed)
+	require.NoError(t, o.Engine.Store.Add([]byte(`{"time": 1773143000, "index": "aiwatch", "sourcetype": "aiwatch:health", "source": "aiwatch_s3://prod", "event": {"operation": "heartbeat", "asset_type": "input", "state": "ok", "lag_seconds": 120}}`)))
+	all, err := Load(app)
+	require.NoError(t, err)
+	v := all[slices.IndexFunc(all, func(v *View) bool { return v.Name == "overview" })]
+	run := func(ctx context.Context, search string, r Range) (*spl.Result, error) {
+		return o.Engine.Run(ctx, search, spl.Params{Now: now, Earliest: r.Earliest, Latest: r.Latest})
+	}
+	r, err := v.Run(t.Context(), run, "inputs", nil)
+	require.NoError(t, err)
+	var got []string
+	for _, row := range r.Rows {
+		got = append(got, r.Get(row, "Input").String()+" "+r.Get(row, "State").String())
+	}
+	require.Equal(t, []string{"git://code never heard", "s3://prod ok"}, got)
+	r, err = v.Run(t.Context(), run, "alive", nil)
+	require.NoError(t, err)
+	require.Equal(t, "1 of 2", r.Get(r.Rows[0], "text").String())
 }
 
 // FuzzParse: no file breaks the reader, and what it takes it writes so that it
