@@ -52,6 +52,10 @@ func main() {
 
 // run executes one command line and returns the program's exit code.
 func (p *program) run(ctx context.Context, args []string) int {
+	if last := len(args) - 1; last > 0 && args[last] == completeFlag {
+		p.complete(args[1:last])
+		return exitDone
+	}
 	return p.report(p.app().RunContext(ctx, args))
 }
 
@@ -59,14 +63,13 @@ func (p *program) app() *cli.App {
 	commands := p.commands()
 	teachUsage(commands)
 	return &cli.App{
-		Name:                 "aiwatch",
-		Usage:                "watch AI assets from the inside: MLflow, S3 access logs, Git model repositories to Splunk",
-		Version:              version,
-		Reader:               p.stdin,
-		Writer:               p.stdout,
-		ErrWriter:            p.stderr,
-		EnableBashCompletion: true,
-		HideHelpCommand:      true,
+		Name:            "aiwatch",
+		Usage:           "watch AI assets from the inside: MLflow, S3 access logs, Git model repositories to Splunk",
+		Version:         version,
+		Reader:          p.stdin,
+		Writer:          p.stdout,
+		ErrWriter:       p.stderr,
+		HideHelpCommand: true,
 		// Errors are printed once, by report, which also knows the exit code.
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   usageError,
@@ -94,5 +97,6 @@ func (p *program) commands() []*cli.Command {
 		p.credentialsCommand(),
 		p.modinputCommand(),
 		p.gitHookCommand(),
+		p.completionCommand(),
 	}
 }
