@@ -59,6 +59,7 @@ func (p *program) auditCommand() *cli.Command {
 			&cli.StringFlag{Name: "fail-on", Usage: "end with 3 when there are findings of this `SEVERITY` or graver: " + strings.Join(audit.Severities, ", ")},
 			&cli.StringFlag{Name: appFlag, Usage: "run the searches of the app in `DIR`, as it is installed, with its lookups and macros, instead of the built-in app's"},
 			&cli.StringSliceFlag{Name: "lookup", Usage: "`NAME=CSV`: a lookup, as a file, in place of the app's"},
+			lookupsFlag,
 			&cli.StringFlag{Name: "macros", Usage: "take macros from `FILE`, over the app's"},
 			&cli.StringFlag{Name: "transforms", Usage: "take lookup definitions from `FILE`, over the app's"},
 			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON; files are written only where --out is given"},

@@ -90,7 +90,11 @@ func (p *program) runDemo(c *cli.Context) (err error) {
 	}
 	result.Story.Print(p.stdout, printable)
 	p.say("\nAll of it took %s.", p.now().Sub(began).Round(100*time.Millisecond))
-	p.sayNext(result, kept)
+	app := ""
+	if c.IsSet(appFlag) {
+		app = " --app " + printable(c.String(appFlag))
+	}
+	p.sayNext(result, kept, app)
 	return nil
 }
 
@@ -131,8 +135,8 @@ func (p *program) demoStep() func(string) func(string, ...any) {
 	}
 }
 
-// sayNext tells what is there to be tried.
-func (p *program) sayNext(r *demo.Result, kept string) {
+// sayNext tells what is there to be tried; app is the flag that names another app.
+func (p *program) sayNext(r *demo.Result, kept, app string) {
 	if kept == "" {
 		p.say("Nothing of it is left. aiwatch demo --keep keeps everything to play with, and the audit report.")
 	} else {
@@ -147,10 +151,10 @@ func (p *program) sayNext(r *demo.Result, kept string) {
 		p.say("  %-34s the configuration; state, the queue's", in("conf"))
 		p.say("  %-34s the week as it was told to the sources", in(demo.ScenarioDir))
 		p.say("\nWhat to try next:")
-		p.say("  aiwatch spl --events %s --now %s '`aiwatch_events` actor=%s | stats count by operation'", in(demo.EventsFile), now, r.Story.Who)
+		p.say("  aiwatch spl --events %s --lookups %s --now %s '`aiwatch_events` actor=%s | stats count by operation'", in(demo.EventsFile), in(demo.LookupsDir), now, r.Story.Who)
 		p.say("  aiwatch spl --events %s --now %s '`aiwatch_findings` | table _time title message'", in(demo.FindingsFile), now)
 		p.say("  aiwatch collect --conf %s aiwatch_s3://acme", in("conf"))
-		p.say("  aiwatch audit --events %s --out %s", in(demo.EventsFile), in("audit"))
+		p.say("  aiwatch audit --events %s --lookups %s --out %s%s", in(demo.EventsFile), in(filepath.Join(demo.ScenarioDir, "lookups")), in("audit"), app)
 	}
 	if _, err := os.Stat(filepath.Join("splunk_app", "preview")); err == nil {
 		p.say("In this checkout make preview shows the dashboards over the same week.")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -132,6 +133,11 @@ func TestAKeptDemo(t *testing.T) {
 		require.NotEmpty(t, run(args...), command)
 	}
 	require.Equal(t, 4, tried)
+	report, err := os.ReadFile(filepath.Join(work, "aiwatch-demo", "audit", auditJSON))
+	require.NoError(t, err)
+	var audited struct{ Findings []any }
+	require.NoError(t, json.Unmarshal(report, &audited))
+	require.Len(t, audited.Findings, 1)
 }
 
 func TestADemoWithoutGit(t *testing.T) {

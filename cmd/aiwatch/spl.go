@@ -20,6 +20,9 @@ import (
 	"aiwatch/internal/spl"
 )
 
+// lookupsFlag names a folder of lookups.
+var lookupsFlag = &cli.StringFlag{Name: "lookups", Usage: "each NAME.csv in `DIR` as --lookup NAME=..., which goes before it"}
+
 func (p *program) splCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "spl",
@@ -33,6 +36,7 @@ func (p *program) splCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "events", Usage: "read events from `FILE`, one envelope or flat row a line, gzip and zstd too; - is standard input"},
 			&cli.StringSliceFlag{Name: "lookup", Usage: "`NAME=CSV`: a lookup or KV collection, as a file, in place of the app's"},
+			lookupsFlag,
 			&cli.StringFlag{Name: appFlag, Usage: "take macros, transforms, lookups, data models and saved searches from the app in `DIR`, not from the one that is built in"},
 			&cli.StringFlag{Name: "macros", Usage: "take macros from `FILE`, over the app's"},
 			&cli.StringFlag{Name: "transforms", Usage: "take lookup definitions from `FILE`, over the app's"},
@@ -190,8 +194,12 @@ func tuneEngine(c *cli.Context, engine *spl.Engine) (files map[string]string, er
 			into[stanza] = settings
 		}
 	}
+	lookups, err := namedLookups(c)
+	if err != nil {
+		return nil, err
+	}
 	files = map[string]string{}
-	for _, l := range c.StringSlice("lookup") {
+	for _, l := range lookups {
 		name, path, ok := strings.Cut(l, "=")
 		if !ok || name == "" || path == "" {
 			return nil, fmt.Errorf("--lookup takes NAME=CSV, not %q", l)
@@ -207,6 +215,22 @@ func tuneEngine(c *cli.Context, engine *spl.Engine) (files map[string]string, er
 		engine.Lookups.Set(name, t)
 	}
 	return files, nil
+}
+
+// namedLookups are the lookups of --lookups and, over them, those of --lookup.
+func namedLookups(c *cli.Context) (all []string, err error) {
+	if dir := c.String("lookups"); dir != "" {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, fmt.Errorf("--lookups: %w", err)
+		}
+		for _, e := range entries {
+			if name, ok := strings.CutSuffix(e.Name(), ".csv"); ok {
+				all = append(all, name+"="+filepath.Join(dir, e.Name()))
+			}
+		}
+	}
+	return append(all, c.StringSlice("lookup")...), nil
 }
 
 // readTable reads a lookup; a file that is not there yet is an empty one, which

@@ -5,6 +5,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -38,7 +39,7 @@ func (s *Story) Print(out io.Writer, safe func(string) string) {
 	}
 	least, middle := s.Took()
 	p.line("", "")
-	p.line("", fmt.Sprintf("From act to finding it took %s at the least, and %s in the middle.", least.Round(time.Minute), middle.Round(time.Minute)))
+	p.line("", fmt.Sprintf("From act to finding it took %s at the least, and %s in the middle.", long(least), long(middle)))
 	p.line("", "")
 	if s.Calls.Nothing() {
 		p.line("", "What a perimeter would have seen: nothing")
@@ -59,7 +60,7 @@ func (s *Story) Print(out io.Writer, safe func(string) string) {
 	p.line("", "")
 	numbers := make([]string, len(s.Fired))
 	for i, n := range s.Fired {
-		numbers[i] = fmt.Sprint(n)
+		numbers[i] = strconv.Itoa(n)
 	}
 	p.line("", fmt.Sprintf("%d of %d detections fired: %s.", len(s.Fired), s.Detections, strings.Join(numbers, ", ")))
 	p.line("", fmt.Sprintf("Accused: %s.", strings.Join(s.Accused, ", ")))
@@ -82,6 +83,18 @@ func (p Person) words() string {
 		return ""
 	}
 	return " (" + strings.Join(known, ", ") + ")"
+}
+
+// long is how long something took, in the unit that fits.
+func long(d time.Duration) string {
+	n, unit := int(d.Round(time.Minute)/time.Minute), "minute"
+	if n >= 120 {
+		n, unit = int(d.Round(time.Hour)/time.Hour), "hour"
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	return fmt.Sprintf("%d %s", n, unit)
 }
 
 // evidence says what one event of each kind of evidence is, and what several are.

@@ -226,7 +226,7 @@ func (t *teller) calls(ctx context.Context, user string) (c Calls, err error) {
 // others are promotions, deletions, copies and changes of settings by people
 // whom no finding names.
 func (t *teller) others(ctx context.Context, accused []string) (all []Other, err error) {
-	err = t.ask(ctx, "`aiwatch_events` (operation IN (\"alias.set\", \"*.COPY.OBJECT\", \"*.DELETE.OBJECT\") OR `aiwatch_s3_control`) status=success actor=* | eval who=actor | `aiwatch_person(who)` | stats dc(event_id) AS times, min(_time) AS first, first(asset_id) AS asset by who, operation", func(get func(string) spl.Value) {
+	err = t.ask(ctx, "`aiwatch_events` (operation IN (\"alias.set\", \"*.COPY.OBJECT\", \"*.DELETE.OBJECT\") OR `aiwatch_s3_control`) status=success actor=* | eval who=actor | `aiwatch_person(who)` | stats dc(event_id) AS times, min(_time) AS first, earliest(asset_id) AS asset by who, operation", func(get func(string) spl.Value) {
 		if slices.Contains(accused, get("who").String()) {
 			return
 		}

@@ -143,3 +143,11 @@ func TestWrap(t *testing.T) {
 		require.Equal(t, want, wrap(text, 8), text)
 	}
 }
+
+func TestLong(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0 minutes", 80 * time.Second: "1 minute", 119 * time.Minute: "119 minutes", 15*time.Hour + 29*time.Minute: "15 hours",
+	} {
+		require.Equal(t, want, long(d))
+	}
+}
