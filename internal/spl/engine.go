@@ -190,7 +190,7 @@ type execution struct {
 	warnings []string
 	depth    int
 	written  map[string]bool // tables that an outputlookup before makes, while checking
-	wanted   *fieldSet       // what is read of the generating command that opens
+	wanted   *fieldSet       // what is read of the from command that opens
 	kept     *kept           // of the query, from run to run
 }
 
@@ -420,7 +420,7 @@ func (x *execution) pipeline(cmds []command, in *flow) (*flow, error) {
 	}
 	for _, c := range cmds[start:] {
 		var err error
-		if _, ok := c.(generator); ok {
+		if _, ok := c.(*fromCommand); ok {
 			x.wanted = wantedAfter(cmds, c)
 		}
 		if in, err = c.open(x, in); err != nil {

@@ -3,7 +3,6 @@ package spl
 import (
 	"context"
 	"math"
-	"slices"
 	"strings"
 )
 
@@ -513,9 +512,7 @@ func (s *Store) loaders(sc *schema, want *fieldSet) []loader {
 	case want.all || want.names[rawIfField]:
 		meta("_raw", 'w')
 	}
-	names := slices.Clone(s.names)
-	slices.Sort(names)
-	for _, n := range names {
+	for _, n := range s.names {
 		c := s.columns[n]
 		if c.hidden && !want.names[n] || !want.has(n) || n == "_raw" || n == "_time" || n == "_indextime" {
 			continue

@@ -21,7 +21,7 @@ import (
 // adds or deletes.
 type Store struct {
 	columns map[string]*column
-	names   []string // of the columns, in order of their first appearance
+	names   []string // of the columns, in their order
 	n       uint32
 	dead    map[uint32]bool // deleted events
 
@@ -343,7 +343,8 @@ func (s *Store) column(name string) *column {
 	if !ok {
 		c = &column{name: strings.Clone(name)}
 		s.columns[c.name] = c
-		s.names = append(s.names, c.name)
+		at, _ := slices.BinarySearch(s.names, c.name)
+		s.names = slices.Insert(s.names, at, c.name)
 	}
 	return c
 }
