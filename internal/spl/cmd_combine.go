@@ -471,8 +471,6 @@ func parseMakeresults(p *parser, at place) (command, error) {
 	return c, nil
 }
 
-func (c *makeresultsCommand) generates() {}
-
 func (c *makeresultsCommand) need(*fieldSet) *fieldSet { return &fieldSet{} }
 
 func (c *makeresultsCommand) open(x *execution, _ *flow) (*flow, error) {
@@ -675,8 +673,6 @@ func parseSavedsearch(p *parser, at place) (command, error) {
 		c.args[o.key] = o.value
 	}
 }
-
-func (c *savedCommand) generates() {}
 
 func (c *savedCommand) need(*fieldSet) *fieldSet { return &fieldSet{} }
 

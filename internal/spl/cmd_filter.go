@@ -31,8 +31,6 @@ func parseSearchArgs(p *parser, at place) (command, error) {
 	return &searchCommand{at, e}, nil
 }
 
-func (c *searchCommand) generates() {}
-
 func (c *searchCommand) need(out *fieldSet) *fieldSet {
 	in := out.clone()
 	searchFields(c.expr, in)

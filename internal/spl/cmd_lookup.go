@@ -284,8 +284,6 @@ func parseInputlookup(p *parser, at place) (command, error) {
 	return c, nil
 }
 
-func (c *inputlookupCommand) generates() {}
-
 func (c *inputlookupCommand) need(out *fieldSet) *fieldSet { return out }
 
 func (c *inputlookupCommand) check(x *execution) error {

@@ -234,8 +234,6 @@ func parseFrom(p *parser, at place) (command, error) {
 	return nil, p.refuse(kindAt, "from: unknown kind %q; known are datamodel, lookup", kind)
 }
 
-func (c *fromCommand) generates() {}
-
 func (c *fromCommand) need(*fieldSet) *fieldSet { return &fieldSet{} }
 
 func (c *fromCommand) check(x *execution) error {
@@ -387,8 +385,6 @@ func parseTstats(p *parser, at place) (command, error) {
 	}
 	return c, nil
 }
-
-func (c *tstatsCommand) generates() {}
 
 func (c *tstatsCommand) need(*fieldSet) *fieldSet { return &fieldSet{} }
 

@@ -15,12 +15,6 @@ type command interface {
 	open(x *execution, in *flow) (*flow, error)
 }
 
-// generator is a command that stands first and makes rows of its own.
-type generator interface {
-	command
-	generates()
-}
-
 // place is where a command was written, in the expanded text.
 type place struct {
 	name string
