@@ -78,6 +78,8 @@ type order struct {
 	Argument any    `json:"argument,omitempty"`
 	Selector string `json:"selector,omitempty"`
 	Text     string `json:"text,omitempty"`
+	Media    string `json:"media,omitempty"`
+	Scheme   string `json:"scheme,omitempty"`
 }
 
 // reply is its answer.
@@ -130,6 +132,19 @@ func (b *Browser) Evaluate(script string, argument, value any) error {
 		return fmt.Errorf("browser: evaluate: %w", err)
 	}
 	return nil
+}
+
+// Emulate shows the page as on a medium, screen or print, to somebody who likes a
+// colour scheme, light or dark.
+func (b *Browser) Emulate(media, scheme string) error {
+	_, err := b.ask(order{Do: "emulate", Media: media, Scheme: scheme})
+	return err
+}
+
+// Print writes the page as a PDF.
+func (b *Browser) Print(path string) error {
+	_, err := b.ask(order{Do: "print", Path: path})
+	return err
 }
 
 // Said are the errors of the page since it was opened, and the requests that

@@ -129,6 +129,14 @@ const orders = {
         return {};
     },
     picture,
+    emulate: async ({ media, scheme }) => {
+        await page.emulateMedia({ media, colorScheme: scheme });
+        return {};
+    },
+    print: async ({ path }) => {
+        await page.pdf({ path, preferCSSPageSize: true, printBackground: true });
+        return {};
+    },
     said: async () => ({ said }),
 };
 
