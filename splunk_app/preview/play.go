@@ -62,7 +62,7 @@ func Play(ctx context.Context, root Root, app fs.FS, dir, cache string) (*Record
 	if err != nil {
 		return nil, err
 	}
-	return r, r.write(ctx, report.Engine, s.End)
+	return r, r.write(ctx, report, s.End)
 }
 
 // playKey is a hash over what decides what comes of a scenario. Dashboards do
@@ -92,8 +92,8 @@ func playKey(root Root, app fs.FS, dir string) (string, error) {
 	return fmt.Sprintf("%x", sum.Sum(nil)[:6]), nil
 }
 
-// write keeps what an engine holds. The folder appears whole or not at all.
-func (r *Recording) write(ctx context.Context, engine *spl.Engine, end time.Time) (err error) {
+// write keeps what came of a play. The folder appears whole or not at all.
+func (r *Recording) write(ctx context.Context, report *scenario.Report, end time.Time) (err error) {
 	if err := os.MkdirAll(filepath.Dir(r.Dir), 0o700); err != nil {
 		return fmt.Errorf("keep what was played: %w", err)
 	}
@@ -102,20 +102,11 @@ func (r *Recording) write(ctx context.Context, engine *spl.Engine, end time.Time
 		return fmt.Errorf("keep what was played: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(made)) }()
-	if err := writeEvents(ctx, filepath.Join(made, recordedEvents), engine); err != nil {
+	if err := writeEvents(ctx, filepath.Join(made, recordedEvents), report); err != nil {
 		return err
 	}
-	if err := os.Mkdir(filepath.Join(made, recordedLookups), 0o700); err != nil {
+	if err := report.WriteLookups(filepath.Join(made, recordedLookups)); err != nil {
 		return err
-	}
-	for _, name := range engine.Lookups.Names() {
-		var text bytes.Buffer
-		if err := engine.Lookups.Table(name).Write(&text); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(made, recordedLookups, name+".csv"), text.Bytes(), 0o600); err != nil {
-			return err
-		}
 	}
 	if err := os.WriteFile(filepath.Join(made, recordedEnd), []byte(end.UTC().Format(time.RFC3339)+"\n"), 0o600); err != nil {
 		return err
@@ -126,9 +117,9 @@ func (r *Recording) write(ctx context.Context, engine *spl.Engine, end time.Time
 	return nil
 }
 
-// writeEvents writes the events of an engine: what was collected as envelopes,
+// writeEvents writes the events of a report: what was collected as envelopes,
 // findings as flat rows.
-func writeEvents(ctx context.Context, path string, engine *spl.Engine) (err error) {
+func writeEvents(ctx context.Context, path string, report *scenario.Report) (err error) {
 	file, err := os.Create(path)
 	if err != nil {
 		return err
@@ -139,7 +130,7 @@ func writeEvents(ctx context.Context, path string, engine *spl.Engine) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	collected, err := engine.Run(ctx, `index!=summary | fields _time _indextime host source sourcetype index _raw | sort 0 _indextime`, spl.Params{})
+	collected, err := report.Engine.Run(ctx, `index!=summary | fields _time _indextime host source sourcetype index _raw | sort 0 _indextime`, spl.Params{})
 	if err != nil {
 		return fmt.Errorf("read the events: %w", err)
 	}
@@ -155,18 +146,7 @@ func writeEvents(ctx context.Context, path string, engine *spl.Engine) (err erro
 			return err
 		}
 	}
-	findings, err := engine.Run(ctx, `index=summary | fields * _time _indextime | sort 0 _indextime`, spl.Params{})
-	if err != nil {
-		return fmt.Errorf("read the findings: %w", err)
-	}
-	var line []byte
-	for _, row := range findings.Rows {
-		line = append(findings.AppendJSON(line[:0], row), '\n')
-		if _, err := out.Write(line); err != nil {
-			return err
-		}
-	}
-	return nil
+	return report.WriteFindings(ctx, out)
 }
 
 // Load makes data of the recording. Without an end its clock stands a second

@@ -21,6 +21,7 @@ import (
 
 	"aiwatch/internal/dashboard"
 	"aiwatch/internal/detection"
+	"aiwatch/internal/scenario"
 	"aiwatch/internal/spl"
 )
 
@@ -233,7 +234,7 @@ func TestRecording(t *testing.T) {
 		[]spl.Row{{spl.Text("1772449500"), spl.Text("AI Asset - Test"), spl.Text("A test"), spl.Text("ann")}}, noon))
 	data.engine.Lookups.Set("aiwatch_lists.csv", &spl.Table{Fields: []string{"list", "value"}, Rows: [][]string{{"own_account", "1"}}})
 	kept := &Recording{filepath.Join(t.TempDir(), "kept")}
-	require.NoError(t, kept.write(t.Context(), data.engine, noon))
+	require.NoError(t, kept.write(t.Context(), &scenario.Report{Engine: data.engine}, noon))
 	again, err := kept.Load(t.Context(), appOfTheTest(t))
 	require.NoError(t, err)
 	require.Equal(t, noon, again.Now())
