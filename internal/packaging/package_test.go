@@ -129,6 +129,8 @@ func TestArchives(t *testing.T) {
 		for _, name := range []string{"go.mod", "Makefile", "local", "app.manifest"} {
 			require.NotContains(t, files, name)
 		}
+		// What shows and tests the app is no part of it.
+		require.NotRegexp(t, `(?m)(^|/)(preview|tools|node_modules|package(-lock)?\.json)(/|$)`, strings.Join(files, "\n"))
 	}
 }
 

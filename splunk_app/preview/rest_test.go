@@ -297,7 +297,7 @@ func TestHome(t *testing.T) {
 	require.Equal(t, appPath+"overview", w.Header().Get("Location"))
 }
 
-// appOfTheTest is the app with the example page beside its own.
+// appOfTheTest is the app with the pages of testdata beside its own.
 func appOfTheTest(t *testing.T) fs.FS {
 	t.Helper()
 	app, err := testApp()
@@ -310,8 +310,15 @@ var testApp = sync.OnceValues(func() (fs.FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	example, err := os.ReadFile("testdata/views/example.xml")
-	return overlay{fstest.MapFS{dashboard.Folder + "/example.xml": {Data: example}}, app}, err
+	pages := fstest.MapFS{}
+	for _, name := range []string{"example.xml", "invalid.xml"} {
+		text, err := os.ReadFile("testdata/views/" + name)
+		if err != nil {
+			return nil, err
+		}
+		pages[dashboard.Folder+"/"+name] = &fstest.MapFile{Data: text}
+	}
+	return overlay{pages, app}, nil
 })
 
 // overlay is a file system under another.
