@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/internal/dashboard"
@@ -78,9 +79,12 @@ func validated(t *testing.T, s *stage, data *Data) {
 	t.Helper()
 	s.answer(data.Run)
 	require.NoError(t, s.browser.Open(s.server.URL+appPath+"invalid", 1280, 1000))
-	said, err := s.browser.Said()
-	require.NoError(t, err)
-	require.Contains(t, strings.Join(said, "\n"), "numberPrecision")
+	// The renderer validates beside its drawing.
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		said, err := s.browser.Said()
+		require.NoError(c, err)
+		require.Contains(c, strings.Join(said, "\n"), "definition: /visualizations/one/options/numberPrecision: must be number")
+	}, time.Minute, 50*time.Millisecond)
 }
 
 // testData is what the pages show.

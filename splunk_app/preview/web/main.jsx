@@ -35,7 +35,7 @@ function Dashboard() {
                 timezone={{ ianaTimezone: 'UTC' }}
                 onTokenBindingChange={remember}
             >
-                <DashboardCore width="100%" height="auto" />
+                <DashboardCore width="100%" height="auto" onValidationError={(what) => console.error(`definition: ${what}`)} />
             </DashboardContextProvider>
         </SplunkThemeProvider>
     );
