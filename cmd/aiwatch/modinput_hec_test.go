@@ -34,7 +34,7 @@ func TestModinputToHEC(t *testing.T) {
 	require.NoError(t, err)
 	for path, content := range map[string]string{
 		filepath.Join(home, "etc/auth/cacert.pem"): string(ca),
-		filepath.Join(app, "local/aiwatch.conf"):   fmt.Sprintf("[hec]\nurl = %s\ntoken_credential = hec\n", server.URL()),
+		filepath.Join(app, "local/aiwatch.conf"):   fmt.Sprintf("[hec]\nurl = %s\ntoken_credential = hec\n[archive]\npath = %s\n", server.URL(), filepath.Join(home, "archive")),
 	} {
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
@@ -54,6 +54,8 @@ func TestModinputToHEC(t *testing.T) {
 	commands := &cli.App{Commands: []*cli.Command{p.modinputCommand()}, ExitErrHandler: func(*cli.Context, error) {}}
 	require.Equal(t, exitDone, p.report(commands.RunContext(t.Context(), []string{"aiwatch", "modinput", "aiwatch_s3"})), errs.String())
 	require.NotContains(t, errs.String(), "the-hec-token")
+	require.Contains(t, errs.String(), "[archive] is written by aiwatch run alone")
+	require.NoDirExists(t, filepath.Join(home, "archive"))
 	require.NotContains(t, out.String(), "<event")
 	stats := counter.Stats()
 	require.GreaterOrEqual(t, stats.Distinct, uint64(3), errs.String())

@@ -93,7 +93,7 @@ func Kinds() []*Kind {
 				{Name: "follow", Type: Bool, Default: "true", Doc: "With path: files grow, and what is appended is read"},
 				{Name: "format", Type: Choice, Default: "auto", Values: []string{"auto", "server_access", "cloudtrail", "versitygw"}, Doc: "The format of the records; auto recognises it by content"},
 				{Name: "scope", Type: Choice, Default: "assets", Values: []string{"assets", "all"}, Doc: "Which records are sent: those on AI assets with the control operations on watched buckets, or all"},
-				{Name: "watch_buckets", Type: Bucket, Many: true, Doc: "Buckets that are watched beside those that an asset rule names"},
+				{Name: "watch_buckets", Type: BucketGlob, Many: true, Doc: "Buckets that are watched beside those that an asset rule names, or patterns of their names"},
 				{Name: "lateness", Type: Duration, Default: "48h", Doc: "Each poll finds log objects that came up to this late; once a day the last 14 days are listed again"},
 				{Name: "start", Type: Time, DefaultDoc: "with path everything, otherwise the moment of the first start", Doc: "Records older than this are not sent: an RFC 3339 time, or how long before the first start, such as -7d"},
 				{Name: "region", Type: String, DefaultDoc: "as the AWS tools find it", Doc: "The AWS region of bucket and queue"},
@@ -239,7 +239,7 @@ func Kinds() []*Kind {
 			Name: "asset_rule", Named: true, File: AIWatchFile, Most: maxRules,
 			Doc: "A rule that says what an S3 object or, with repo, a file in a Git repository is; the first that matches, in the order of the file, holds, before the built-in rules",
 			Settings: []Setting{
-				{Name: "bucket", Type: Bucket, DefaultDoc: "any", Doc: "The bucket of the objects"},
+				{Name: "bucket", Type: BucketGlob, DefaultDoc: "any", Doc: "The bucket of the objects, or a pattern of names, such as acme-models-*"},
 				{Name: "repo", Type: Glob, Doc: "The repositories of the files, as host/path without .git, such as git.acme.example/vision/*; * matches slashes too"},
 				{Name: "pattern", Type: Regexp, DefaultDoc: "all keys or paths", Doc: "Regular expression over the object's decoded key or the file's path; its groups name and version, if it has them, are asset_name and asset_version"},
 				{Name: "asset_type", Type: Choice, Values: valuesOf("asset_type"), Doc: "What kind of asset the object is; a file in a repository is always a file"},

@@ -56,17 +56,17 @@ func TestUndeclared(t *testing.T) {
 	s, err := FromParams("aiwatch_s3", "prod", map[string][]string{"path": {"/var/log/s3"}})
 	require.NoError(t, err)
 	for name, read := range map[string]func(){
-		"conf: [aiwatch_s3://NAME] has no setting buket":                             func() { _ = s.String("buket") },
-		"conf: bucket of [aiwatch_s3://NAME] is a bucket and not read so":            func() { s.Bool("bucket") },
-		"conf: watch_buckets of [aiwatch_s3://NAME] is a bucket and not read so":     func() { _ = s.String("watch_buckets") },
-		"conf: secret_access_key of [aiwatch_s3://NAME] is a secret and not read so": func() { _ = s.String("secret_access_key") },
-		"conf: bucket of [aiwatch_s3://NAME] is no secret":                           func() { _, _ = s.Secret(t.Context(), "bucket") },
-		"conf: aiwatch_s4 is no kind of input":                                       func() { _, _ = FromParams("aiwatch_s4", "x", nil) },
-		"conf: hec is no kind of input":                                              func() { _, _ = FromParams("hec", "x", nil) },
-		"conf: there is no stanza [hek]":                                             func() { (&Config{}).One("hek") },
-		"conf: there is no stanza [hec://NAME]":                                      func() { (&Config{}).All("hec") },
-		"conf: the schema has no field nothing":                                      func() { valuesOf("nothing") },
-		"conf: [aiwatch_s3://NAME] has no setting url":                               func() { s.IsSet("url") },
+		"conf: [aiwatch_s3://NAME] has no setting buket":                                 func() { _ = s.String("buket") },
+		"conf: bucket of [aiwatch_s3://NAME] is a bucket and not read so":                func() { s.Bool("bucket") },
+		"conf: watch_buckets of [aiwatch_s3://NAME] is a bucket pattern and not read so": func() { _ = s.String("watch_buckets") },
+		"conf: secret_access_key of [aiwatch_s3://NAME] is a secret and not read so":     func() { _ = s.String("secret_access_key") },
+		"conf: bucket of [aiwatch_s3://NAME] is no secret":                               func() { _, _ = s.Secret(t.Context(), "bucket") },
+		"conf: aiwatch_s4 is no kind of input":                                           func() { _, _ = FromParams("aiwatch_s4", "x", nil) },
+		"conf: hec is no kind of input":                                                  func() { _, _ = FromParams("hec", "x", nil) },
+		"conf: there is no stanza [hek]":                                                 func() { (&Config{}).One("hek") },
+		"conf: there is no stanza [hec://NAME]":                                          func() { (&Config{}).All("hec") },
+		"conf: the schema has no field nothing":                                          func() { valuesOf("nothing") },
+		"conf: [aiwatch_s3://NAME] has no setting url":                                   func() { s.IsSet("url") },
 	} {
 		require.PanicsWithValue(t, name, read)
 	}

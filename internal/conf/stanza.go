@@ -105,12 +105,12 @@ func (s *Settings) IsSet(name string) bool {
 
 // String returns a value of the types that are text, empty without one.
 func (s *Settings) String(name string) string {
-	return get[string](s, name, false, String, Choice, Path, URL, Repository, Bucket, Address, Glob)
+	return get[string](s, name, false, String, Choice, Path, URL, Repository, Bucket, BucketGlob, Address, Glob)
 }
 
 // List returns a list of the types that are text, nil without one.
 func (s *Settings) List(name string) []string {
-	return slices.Clone(get[[]string](s, name, true, String, Choice, Path, URL, Repository, Bucket, Address, Glob))
+	return slices.Clone(get[[]string](s, name, true, String, Choice, Path, URL, Repository, Bucket, BucketGlob, Address, Glob))
 }
 
 // Networks returns a list of networks, nil without one.

@@ -24,23 +24,24 @@ type Type string
 // The types of values. What Settings' accessors return for each stands behind
 // it.
 const (
-	String     Type = "text"       // String
-	Bool       Type = "boolean"    // Bool
-	Int        Type = "integer"    // Int
-	Duration   Type = "duration"   // Duration: 30s, 10m, 48h, 7d
-	Size       Type = "size"       // Size, in bytes: 64MiB
-	Interval   Type = "interval"   // Interval: seconds, or a cron expression
-	Time       Type = "time"       // Time: RFC 3339, or -7d
-	Choice     Type = "choice"     // String: one of Setting.Values
-	Path       Type = "path"       // String, absolute
-	URL        Type = "URL"        // String: http or https
-	Repository Type = "repository" // String: a URL, or the absolute path of a bare repository
-	Bucket     Type = "bucket"     // String: an S3 bucket's name
-	Address    Type = "address"    // String: host:port to listen on
-	Glob       Type = "pattern"    // String, in the syntax of package path's Match
-	Regexp     Type = "regexp"     // Regexp
-	Network    Type = "network"    // Networks: 10.0.0.0/8, or one address
-	SecretType Type = "secret"     // Secret
+	String     Type = "text"           // String
+	Bool       Type = "boolean"        // Bool
+	Int        Type = "integer"        // Int
+	Duration   Type = "duration"       // Duration: 30s, 10m, 48h, 7d
+	Size       Type = "size"           // Size, in bytes: 64MiB
+	Interval   Type = "interval"       // Interval: seconds, or a cron expression
+	Time       Type = "time"           // Time: RFC 3339, or -7d
+	Choice     Type = "choice"         // String: one of Setting.Values
+	Path       Type = "path"           // String, absolute
+	URL        Type = "URL"            // String: http or https
+	Repository Type = "repository"     // String: a URL, or the absolute path of a bare repository
+	Bucket     Type = "bucket"         // String: an S3 bucket's name
+	Address    Type = "address"        // String: host:port to listen on
+	BucketGlob Type = "bucket pattern" // String: a name, or a pattern of names
+	Glob       Type = "pattern"        // String, in the syntax of package path's Match
+	Regexp     Type = "regexp"         // Regexp
+	Network    Type = "network"        // Networks: 10.0.0.0/8, or one address
+	SecretType Type = "secret"         // Secret
 )
 
 // What is written for a secret instead of it, beside a Path.
@@ -93,13 +94,15 @@ func parseValue(d *Setting, typ Type, base, text string) (any, error) {
 			return nil, &refusal{quote(text) + " is not the name of a bucket", "write the bucket's name alone and the beginning of the keys as prefix"}
 		}
 		return text, nil
+	case BucketGlob:
+		if strings.ContainsAny(text, "/: \t") {
+			return nil, &refusal{quote(text) + " is not the name of a bucket", "write the bucket's name alone, or a pattern of names such as acme-models-*"}
+		}
+		return parseGlob(text)
 	case Address:
 		return parseAddress(text)
 	case Glob:
-		if _, err := path.Match(text, ""); err != nil {
-			return nil, &refusal{quote(text) + " is not a pattern", `close each [, and write \ in front of a character that stands for itself`}
-		}
-		return text, nil
+		return parseGlob(text)
 	case Regexp:
 		return parseRegexp(text)
 	case Network:
@@ -117,6 +120,13 @@ func parseValue(d *Setting, typ Type, base, text string) (any, error) {
 		return text, nil
 	}
 	panic(fmt.Sprintf("conf: %s has the unknown type %q", d.Name, typ))
+}
+
+func parseGlob(text string) (any, error) {
+	if _, err := path.Match(text, ""); err != nil {
+		return nil, &refusal{quote(text) + " is not a pattern", `close each [, and write \ in front of a character that stands for itself`}
+	}
+	return text, nil
 }
 
 // parseList reads comma-separated values. Empty ones do not count.

@@ -87,6 +87,10 @@ func TestValues(t *testing.T) {
 		{Repository, "a.git", nil},
 		{Bucket, "acme-logs", "acme-logs"},
 		{Bucket, "arn:aws:s3:::acme", nil},
+		{Bucket, "acme-*", nil},
+		{BucketGlob, "acme-models-*", "acme-models-*"},
+		{BucketGlob, "s3://acme", nil},
+		{BucketGlob, "acme-[", nil},
 		{Address, "9090", "127.0.0.1:9090"},
 		{Address, ":9090", "127.0.0.1:9090"},
 		{Address, "0.0.0.0:9090", "0.0.0.0:9090"},
@@ -153,7 +157,7 @@ func FuzzValues(f *testing.F) {
 	for _, seed := range []string{"", "1", "-7d", "1h", "64MiB", "*/15 * * * *", "*/0 * * * *", "0 0 31 2 *", "1-0 L W 5#3 7", "https://a:1/x?y#z", "ssh://u@h/p", "10.0.0.0/8", "[a-", "(?i)(x*)*", "host:1", "true", "2026-01-31T00:00:00Z", "a,b,,c"} {
 		f.Add(seed)
 	}
-	types := []Type{String, Bool, Int, Duration, Size, Interval, Time, Choice, Path, URL, Repository, Bucket, Address, Glob, Regexp, Network, variable, credential}
+	types := []Type{String, Bool, Int, Duration, Size, Interval, Time, Choice, Path, URL, Repository, Bucket, BucketGlob, Address, Glob, Regexp, Network, variable, credential}
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, typ := range types {
 			d := &Setting{Name: "x", Type: typ, Values: []string{"a"}}
