@@ -225,6 +225,22 @@ func TestFailOn(t *testing.T) {
 	require.ErrorContains(t, err, `"grave" is no severity`)
 }
 
+// TestWhomTheFirstLinesName: whoever stands in the most findings, as long as a line
+// can hold the name.
+func TestWhomTheFirstLinesName(t *testing.T) {
+	by := func(users ...string) *Finding { return &Finding{Users: users} }
+	for want, all := range map[string][]*Finding{
+		"":                      {by(), by("")},
+		"It names ann.":         {by("ann")},
+		"All of them name bob.": {by("ann", "bob"), by("bob")},
+		"2 of them name ann.":   {by("bob"), by("ann"), by("ann"), by()},
+		"1 of them name ann.":   {by("bob"), by("ann")},
+		"It names " + strings.Repeat("é", 80) + "....": {by(strings.Repeat("é", 81))},
+	} {
+		require.Equal(t, want, named(all))
+	}
+}
+
 // TestThePeriod: what was raised outside of it is no finding of the report.
 func TestThePeriod(t *testing.T) {
 	events := NewEvents()

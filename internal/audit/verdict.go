@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Exit codes of an audit.
@@ -55,21 +56,22 @@ func (a *audit) verdict() {
 	v.Names = named(r.Findings)
 	var holes []string
 	for _, w := range r.Watch {
+		input := clipped(w.Input)
 		switch {
 		case w.Missed() > 0:
-			holes = append(holes, w.Input+" was not watched for "+length(w.Missed()))
+			holes = append(holes, input+" was not watched for "+length(w.Missed()))
 		case w.Beats == 0:
-			holes = append(holes, w.Input+" sent no heartbeat")
+			holes = append(holes, input+" sent no heartbeat")
 		}
 		if n := w.Lost(); n > 0 {
-			holes = append(holes, fmt.Sprintf("%d events of %s are missing", n, w.Input))
+			holes = append(holes, fmt.Sprintf("%d events of %s are missing", n, input))
 		}
 		if w.Twice > 0 {
-			holes = append(holes, fmt.Sprintf("%s used %s for two events", w.Input, counted(w.Twice, "number")))
+			holes = append(holes, fmt.Sprintf("%s used %s for two events", input, counted(w.Twice, "number")))
 		}
 		for _, operation := range []string{"state.restored", "state.damaged", "gap.unreadable"} {
 			if slices.ContainsFunc(w.Losses, func(l Loss) bool { return l.What == losses[operation] }) {
-				holes = append(holes, w.Input+": "+losses[operation])
+				holes = append(holes, input+": "+losses[operation])
 			}
 		}
 	}
@@ -116,10 +118,21 @@ func named(all []*Finding) string {
 	case most == "":
 		return ""
 	case len(all) == 1:
-		return "It names " + most + "."
+		return "It names " + clipped(most) + "."
+	case counts[most] == len(all):
+		return "All of them name " + clipped(most) + "."
 	default:
-		return fmt.Sprintf("%d of them name %s.", counts[most], most)
+		return fmt.Sprintf("%d of them name %s.", counts[most], clipped(most))
 	}
+}
+
+// clipped is a name as the first lines can hold it.
+func clipped(name string) string {
+	const most = 80
+	if utf8.RuneCountInString(name) <= most {
+		return name
+	}
+	return string([]rune(name)[:most]) + "..."
 }
 
 func nonempty(s string) []string {
