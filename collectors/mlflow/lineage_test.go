@@ -132,3 +132,31 @@ func TestStageThatArchives(t *testing.T) {
 	stage("erin", "3", "false")
 	require.Equal(t, map[string]string{"2 Production": "", "3 Production": ""}, who())
 }
+
+// TestALongRunTellsItsDataOnce: a run comes up when it begins and when it ends,
+// and what it used is told once.
+func TestALongRunTellsItsDataOnce(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{})
+	admin := s.rest(t)
+	w := newWatch(t, s.config())
+	exp := dig(admin.post("experiments/create", object{"name": "churn"}), "experiment_id")
+	w.poll()
+	run := dig(admin.post("runs/create", object{"experiment_id": exp, "user_id": "alice", "start_time": s.clock.now().UnixMilli()}), "run", "info", "run_id")
+	admin.post("runs/log-inputs", object{"run_id": run, "datasets": []object{{
+		"tags":    []object{{"key": "mlflow.data.context", "value": "training"}},
+		"dataset": object{"name": "customers", "digest": "t1", "source_type": "s3", "source": "s3://lake/customers"},
+	}}})
+	for range 4 {
+		w.poll()
+		s.clock.skip(time.Hour)
+	}
+	admin.post("runs/update", object{"run_id": run, "status": "FINISHED", "end_time": s.clock.now().UnixMilli()})
+	w.poll()
+	told := map[string]int{}
+	for _, r := range w.all {
+		if r.s("run_id") == run {
+			told[r.s("operation")]++
+		}
+	}
+	require.Equal(t, map[string]int{"run.created": 1, "dataset.logged": 1, "run.ended": 1}, told)
+}

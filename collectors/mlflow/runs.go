@@ -89,7 +89,13 @@ func (p *poll) runSubject(r *run) subject {
 
 func (p *poll) runKey(id string) string { return stateKey("r", p.ws, id) }
 
-// sighting is what was told of a run in the window that each poll reads again.
+// openRun is how long what was told of a run that has not ended is remembered:
+// its end brings it up again. A run whose client died never ends, and what is
+// known of it must not be kept for ever.
+const openRun = 30 * 24 * time.Hour
+
+// sighting is what was told of a run in the window that each poll reads again,
+// or that may come up again when it ends.
 type sighting struct {
 	At      int64    `json:"at"`
 	Created bool     `json:"created,omitempty"`
@@ -131,7 +137,7 @@ func (p *poll) readRuns() error {
 	forget := change{writes: []write{{p.areaKey(), observed(p.area)}}}
 	p.each(within("s", p.ws), func(key string, value []byte) {
 		var s sighting
-		if json.Unmarshal(value, &s) != nil || s.At < from {
+		if json.Unmarshal(value, &s) != nil || s.At < from && (s.Ended || s.At < p.now.Add(-openRun).UnixMilli()) {
 			forget.writes = append(forget.writes, write{key, nil})
 		}
 	})
