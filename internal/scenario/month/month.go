@@ -7,9 +7,10 @@
 // The same Options give the same bytes. The package makes raw material only and
 // shares no code with the collectors.
 //
-//	month.go   Options and the files of the folder
-//	people.go  who works there
-//	work.go    what they do in a day
+//	month.go      Options and the files of the folder
+//	people.go     who works there
+//	work.go       what they do in a day
+//	deletions.go  what they, a job and S3 itself delete
 package month
 
 import (
@@ -113,7 +114,8 @@ func (m *month) files() map[string]string {
 story: >
   %d people go about their work for %d days: they train, review, promote, serve, analyse and are on call.
   Pipelines write new partitions every night and retry what fails, a backup reads everything again on
-  Sundays, one bucket is migrated, three people join. Nobody does anything wrong.
+  Sundays, one bucket is migrated, three people join. People remove their own runs, copies and branches, a job
+  deletes old checkpoints and S3 expires old data. Nobody does anything wrong.
 start: %s
 end: %s
 people: %d

@@ -31,6 +31,8 @@ type person struct {
 	joins   time.Time // zero: was always here
 	office  string    // address
 	home    string
+
+	leftovers []leftover // the oldest first
 }
 
 // A service has a network of its own.
@@ -42,6 +44,8 @@ var (
 	backup   = service{"svc-backup", "10.50.3.30", "aws-cli/2.17"}
 	builds   = service{"svc-ci", "10.60.0.5", "git/2.43.0"}
 	migrator = service{"svc-migrate", "10.50.4.40", "aws-cli/2.17"}
+
+	retention = service{"svc-retention", "10.50.5.50", "Boto3/1.35 retention"}
 )
 
 // A project has a model, a dataset, an experiment and a repository of its name.
@@ -54,6 +58,8 @@ type project struct {
 	files   []string  // of the dataset, the newest last
 	digest  string    // of the dataset
 	fresh   time.Time // when the dataset was written last
+
+	checkpoints []checkpoint // that are not deleted yet
 }
 
 // serves is the artifact folder of a model, and since when it serves.
@@ -150,7 +156,7 @@ func (m *month) lookups() map[string][]string {
 	for _, p := range m.people {
 		put("aiwatch_identities", "%[1]s,%[1]s@acme.example,%[1]s,%[1]s@acme.example,%[1]s,%[2]s,%[3]s", p.name, p.project.name, p.role)
 	}
-	for _, s := range []service{pipeline, serving, backup, migrator} {
+	for _, s := range []service{pipeline, serving, backup, migrator, retention} {
 		put("aiwatch_service_accounts", "%[1]s,arn:aws:iam::%[2]s:user/%[1]s,platform,cluster", s.name, account)
 	}
 	put("aiwatch_service_accounts", "%[1]s,%[1]s,platform,ci", builds.name)

@@ -52,6 +52,7 @@ func (m *month) day(d time.Time) {
 	if m.Rand.IntN(3) == 0 {
 		m.night(d)
 	}
+	m.retain(d)
 	if d.Weekday() == time.Sunday {
 		m.resync(d)
 	}
@@ -117,6 +118,7 @@ func (m *month) train(p *project, at time.Time, who *person, from *words.Commit,
 		"metrics": []any{map[string]any{"key": "f1", "value": 0.8 + m.Rand.Float64()/10, "timestamp": end.UnixMilli(), "step": 1}},
 	}, nil)
 	if !evaluates {
+		m.checkpoints(p, run, end, who)
 		folder := "mlflow/${E_" + p.name + "}/${" + run + "}/artifacts/model/"
 		for i, file := range []string{"MLmodel", "requirements.txt", "model.safetensors"} {
 			t, text, size := end.Add(time.Duration(i-50)*time.Second), "run_id: ${"+run+"}\n", 300<<20
@@ -151,7 +153,8 @@ func (m *month) release(p *project, at time.Time, by, approves *person) {
 	p.serves = append(p.serves, serves{moved.Add(time.Minute), "mlflow/${E_" + p.name + "}/${" + run + "}/artifacts/model/"})
 }
 
-// merge is a branch with a change, and its merge into main by another person.
+// merge is a branch with a change, its merge into main by another person, and
+// its removal.
 func (m *month) merge(p *project, at time.Time, by, merges *person) *words.Commit {
 	main := p.repo.Head("main", at.Add(-time.Hour))
 	branch := fmt.Sprintf("%s/%d", by.name, m.ID())
@@ -160,6 +163,7 @@ func (m *month) merge(p *project, at time.Time, by, merges *person) *words.Commi
 	topic := p.repo.Head(branch, at)
 	m.Push(at, merges.name, merges.office, p.repo, p.repo.Commit("main", at, merges.name, "Merge "+branch+"\n", []*words.Commit{main, topic}, topic.Files))
 	m.Access(at.Add(20*time.Second), builds.name, builds.address, "POST", "/"+p.repo.Name+".git/git-upload-pack", builds.agent)
+	m.Push(at.Add(30*time.Minute), by.name, by.office, p.repo, p.repo.Delete(branch))
 	return p.repo.Head("main", at.Add(time.Second))
 }
 
@@ -177,17 +181,21 @@ func (m *month) person(p *person, d time.Time) {
 		if m.Rand.IntN(10) < 6 {
 			for range 1 + m.Rand.IntN(2) {
 				began := at()
-				m.train(p.project, began, p, p.project.repo.Head("main", began), false)
+				run, end := m.train(p.project, began, p, p.project.repo.Head("main", began), false)
+				folder := "mlflow/${E_" + p.project.name + "}/${" + run + "}/artifacts/model/"
+				p.leave(leftover{made: end, run: run, bucket: artifacts, keys: []string{folder + "MLmodel", folder + "requirements.txt", folder + "model.safetensors"}})
 			}
 		}
 		if m.Rand.IntN(10) < 5 {
 			m.topic(p, at(), address)
 		}
 		m.sample(p.project, at(), p.name, address, boto, 5+m.Rand.IntN(20))
+		m.ownThings(p, at, address)
 	case analyst:
 		for range 1 + m.Rand.IntN(3) {
 			m.sample(p.project, at(), p.name, address, "Athena", 10+m.Rand.IntN(25))
 		}
+		m.ownThings(p, at, address)
 	case reviewer:
 		m.Access(at(), p.name, address, "POST", "/"+p.project.repo.Name+".git/git-upload-pack", "git/2.43.0")
 		m.fetchModel(p.project, at(), p.name, address, boto)

@@ -140,8 +140,15 @@ func (t *Teller) S3(at time.Time, r Request) {
 	if key == "" {
 		key, uri = "-", subresources[op[2]]
 	}
-	line := fmt.Sprintf(`79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be %s [%s] %s %s %s %s %s "%s /%s HTTP/1.1" %d %s %s %s %d %d "-" "%s" - %s %s ECDHE-RSA-AES128-GCM-SHA256 %s %s.s3.eu-central-1.amazonaws.com TLSv1.3 - -`,
-		r.Bucket, at.UTC().Format("02/Jan/2006:15:04:05 -0700"), r.Address, requester, id, r.Op, key, method, uri, r.Status, errorCode,
+	request, status := fmt.Sprintf("%s /%s HTTP/1.1", method, uri), fmt.Sprint(r.Status)
+	switch op[0] {
+	case "BATCH": // one line a key of a POST of many
+		request = "-"
+	case "S3": // by rule: nobody asked
+		r.Address, requester, signature, auth, request, status, r.Agent = "-", "AmazonS3", "-", "-", "-", "-", "-"
+	}
+	line := fmt.Sprintf(`79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be %s [%s] %s %s %s %s %s "%s" %s %s %s %s %d %d "-" "%s" - %s %s ECDHE-RSA-AES128-GCM-SHA256 %s %s.s3.eu-central-1.amazonaws.com TLSv1.3 - -`,
+		r.Bucket, at.UTC().Format("02/Jan/2006:15:04:05 -0700"), r.Address, requester, id, r.Op, key, request, status, errorCode,
 		dash(r.Bytes), dash(r.Size), 20+t.Rand.IntN(60), 10+t.Rand.IntN(20), r.Agent, hex.EncodeToString(sum[8:20]), signature, auth, r.Bucket)
 	if r.Delay > 0 {
 		t.Count.Lines++
@@ -255,6 +262,12 @@ func (r *Repository) Commit(branch string, at time.Time, author, message string,
 		fmt.Fprintf(&b, "M 100644 inline %s\n%s", name, data(changed[name]))
 	}
 	return b.String() + "\n"
+}
+
+// Delete removes a branch and returns the stream that does it.
+func (r *Repository) Delete(branch string) string {
+	delete(r.branches, branch)
+	return fmt.Sprintf("reset refs/heads/%s\nfrom %040d\n\n", branch, 0)
 }
 
 // Reset makes a branch an earlier commit and returns the stream that does it.
