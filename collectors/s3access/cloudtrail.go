@@ -2,6 +2,7 @@ package s3access
 
 import (
 	"encoding/json"
+	"net/url"
 	"strings"
 	"time"
 
@@ -95,7 +96,29 @@ func (p *lineParser) parseCloudtrail(text []byte, r *record) error {
 		return parseError("no bucket name")
 	}
 	p.place(r, word("key"))
+	r.copied = word("x-amz-copy-source")
 	return nil
+}
+
+// copySource makes r, a copy of CloudTrail, the reading of what was copied, of
+// which the server access log has a record of its own. It reports whether r is
+// a copy that names a bucket and a key; the source may also be behind an access
+// point, whose bucket is not known.
+func (p *lineParser) copySource(r *record) bool {
+	from, version, _ := strings.Cut(r.copied, "?versionId=")
+	if whole, err := url.PathUnescape(from); err == nil {
+		from = whole
+	}
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(from, "/"), "/")
+	if !strings.Contains(r.operation, ".COPY.") || !isBucket(bucket) || key == "" {
+		return false
+	}
+	r.id = append(r.id, "source")
+	r.operation += "_GET"
+	r.bucket, r.versionID, r.hostHeader = bucket, version, ""
+	r.bytesSent, r.objectSize = event.Number{}, event.Number{}
+	p.place(r, key)
+	return true
 }
 
 // principal returns who called, in the form that the server access log would

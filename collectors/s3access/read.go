@@ -287,6 +287,12 @@ func (c *Collector) readJSON(ctx context.Context, out collectors.Output, d *docu
 			if err := c.tr.emit(out, d, r, true, ""); err != nil {
 				return err
 			}
+			if c.parser.copySource(r) {
+				c.pending++
+				if err := c.tr.emit(out, d, r, true, ""); err != nil {
+					return err
+				}
+			}
 		}
 		if c.sinceCheckpoint() {
 			if err := c.checkpoint(ctx, out, d); err != nil {

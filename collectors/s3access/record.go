@@ -28,6 +28,7 @@ type record struct {
 	accessPoint string
 	aclRequired string
 	owner       string
+	copied      string // what a copy read, as CloudTrail writes it
 
 	// id are the parts of the record's identity as its log writes them.
 	id []string
