@@ -1,6 +1,7 @@
 package month
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -31,16 +32,36 @@ func TestTheSameOptionsGiveTheSameMonth(t *testing.T) {
 }
 
 // TestAMonthIsAScenario plays a few days: every act is possible, and the
-// collectors see each source.
+// collectors see each source, and everybody who deletes.
 func TestAMonthIsAScenario(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "month")
-	count, err := Write(dir, Options{Days: 3, People: 20, Lines: 3000, Start: time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC)})
+	count, err := Write(dir, Options{Seed: 1, Days: 4, People: 20, Lines: 4000, Start: time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC)})
 	require.NoError(t, err)
-	require.InDelta(t, 3000, count.Lines, 600)
+	require.InDelta(t, 4000, count.Lines, 800)
 	s, err := scenario.Load(dir)
 	require.NoError(t, err)
 	rec, err := scenario.Play(t.Context(), s, scenario.Options{})
 	require.NoError(t, err)
 	require.Empty(t, rec.Warnings)
-	require.NotZero(t, rec.Len())
+	deleted := map[string]int{}
+	require.NoError(t, rec.Each(func(step scenario.Step) error {
+		var envelope struct {
+			Event struct{ Operation, User string }
+		}
+		if err := json.Unmarshal(step.Event, &envelope); err != nil {
+			return err
+		}
+		by := "a person"
+		if u := envelope.Event.User; u == retention.name || u == "AmazonS3" {
+			by = u
+		}
+		deleted[envelope.Event.Operation+" by "+by]++
+		return nil
+	}))
+	for _, act := range []string{
+		"REST.DELETE.OBJECT by a person", "BATCH.DELETE.OBJECT by a person", "experiment.deleted by a person", "ref.deleted by a person",
+		"REST.DELETE.OBJECT by svc-retention", "BATCH.DELETE.OBJECT by svc-retention", "S3.EXPIRE.OBJECT by AmazonS3",
+	} {
+		require.NotZero(t, deleted[act], act)
+	}
 }
