@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -26,10 +27,11 @@ type envelope struct {
 // Stream writes events to splunkd as an XML stream.
 //
 // Splunk says nothing back: what is written has left us, no more. A batch that
-// was written is therefore confirmed when a later one is fully written too, or
-// by Finish at a clean end. When we die in between, the last batch is written
-// again by the next process, with the same event ids. That guards against our
-// death, not against splunkd's.
+// was written is therefore confirmed when a later one is fully written too and,
+// where the system tells how much of a pipe is unread, splunkd has read it; or by
+// Finish at a clean end. When one of us dies in between, what is not confirmed is
+// written again by the next process, with the same event ids. What splunkd had
+// read and lost when it died is lost.
 //
 // Its methods may be called from several goroutines.
 type Stream struct {
@@ -38,9 +40,16 @@ type Stream struct {
 	begun   bool
 	ending  bool          // Finish was called
 	broken  error         // set once: what was written last may end anywhere
-	pending func(ok bool) // the last batch's confirm
+	written int64         // bytes in all
+	pending []batch       // not confirmed, in their order: what the pipe holds, and the last one
 	buf     []byte        // of one batch
 	failed  chan struct{} // closed when broken is set
+}
+
+// A batch is one that was written.
+type batch struct {
+	end     int64 // where in the stream it ends
+	confirm func(ok bool)
 }
 
 // NewStream returns a stream that writes to w, the pipe to splunkd. Nothing is
@@ -56,7 +65,8 @@ var ErrBroken = errors.New("the stream to splunkd is broken")
 
 // Send writes one batch, a row of envelopes as internal/event encodes them, and
 // returns when splunkd's pipe has taken it. Confirm is then called once: with
-// true as soon as a later batch is written too, or Finish is called.
+// true when a later batch is written and this one has been read, or Finish is
+// called.
 //
 // An error that is not ErrBroken is about the batch, of which nothing was
 // written. With an error confirm is never called.
@@ -78,26 +88,35 @@ func (s *Stream) Send(ctx context.Context, envelopes []byte, confirm func(ok boo
 		return err
 	}
 	s.begun = true
-	if s.pending != nil {
-		s.pending(true)
-	}
-	s.pending = confirm
+	s.pending = append(s.pending, batch{s.written, confirm})
 	if s.ending {
-		s.pending(true)
-		s.pending = nil
+		s.confirm(len(s.pending))
+		return nil
 	}
+	read, n := s.written-unread(s.w), 0
+	for n < len(s.pending)-1 && s.pending[n].end <= read {
+		n++
+	}
+	s.confirm(n)
 	return nil
 }
 
-// Finish begins a clean end: the batch that waits for a later one is confirmed,
-// and from now on each batch is as soon as it is written.
+// confirm confirms the first n batches.
+func (s *Stream) confirm(n int) {
+	for _, b := range s.pending[:n] {
+		b.confirm(true)
+	}
+	s.pending = slices.Delete(s.pending, 0, n)
+}
+
+// Finish begins a clean end: what waits is confirmed, and from now on each batch
+// is as soon as it is written.
 func (s *Stream) Finish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ending = true
-	if s.pending != nil && s.broken == nil {
-		s.pending(true)
-		s.pending = nil
+	if s.broken == nil {
+		s.confirm(len(s.pending))
 	}
 }
 
@@ -146,7 +165,8 @@ func (s *Stream) write(ctx context.Context, b []byte) error {
 			}
 		}()
 	}
-	_, err := s.w.Write(b)
+	n, err := s.w.Write(b)
+	s.written += int64(n)
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
 		err = fmt.Errorf("splunkd does not read: %w", ctx.Err())
 	}
