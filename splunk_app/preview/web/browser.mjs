@@ -58,7 +58,8 @@ function settled(quiet) {
     return drawn && window.preview.pending === 0 && performance.now() - window.preview.changed > (waiting || window.preview.jobs.size ? 8 * quiet : quiet);
 }
 
-const settle = () => page.waitForFunction(settled, 400, { timeout: 30000, polling: 50 });
+// The bound is for a busy machine: on a free one pages settle in seconds.
+const settle = () => page.waitForFunction(settled, 400, { timeout: 120000, polling: 50 });
 
 async function open({ url, width, height }) {
     await page?.context().close();
