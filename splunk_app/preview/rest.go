@@ -131,6 +131,8 @@ func (j *job) entry() map[string]any {
 		"sid": j.id, "dispatchState": "DONE", "isDone": true, "isFailed": false, "isFinalized": false, "isRealTimeSearch": false,
 		"doneProgress": 1, "runDuration": 0.1, "resultCount": 0, "resultPreviewCount": 0, "messages": []any{},
 		"isPreviewEnabled": true, "statusBuckets": 0, "eventCount": 0,
+		// A page touches its jobs each half of their time to live; without one, all the time.
+		"ttl": 600,
 	}
 	if j.failed != nil {
 		content["dispatchState"], content["isFailed"] = "FAILED", true
