@@ -37,8 +37,8 @@ const settle = 10 * time.Minute
 // An Input is what an audit is made of.
 type Input struct {
 	Events *Events
-	// Ran is what the searches found over the recording of these events, where
-	// they ran already; nil: they run now.
+	// Ran is what the searches found over the recording of these events, with a
+	// closing run, where they ran already; nil: they run now.
 	Ran *scenario.Report
 	// App is the app whose searches run; nil is the built-in one.
 	App fs.FS
@@ -129,7 +129,7 @@ func Run(ctx context.Context, in Input) (*Report, error) {
 	if err := a.search(ctx); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{a.findings, a.production, a.events, a.custody, a.access, a.coverage} {
+	for _, step := range []func(context.Context) error{a.findings, a.production, a.judged, a.events, a.custody, a.access, a.coverage} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -151,6 +151,9 @@ type audit struct {
 	watches *watches
 	chains  *chains
 	splunk  bool // Splunk's own logs are among the events
+
+	until  map[int]time.Time // up to when a detection judged what was indexed
+	beyond map[int]int       // events that it reads and that were indexed after that
 }
 
 // period settles what is audited.
@@ -217,6 +220,7 @@ func (a *audit) search(ctx context.Context) error {
 	refused := 0
 	a.Ran, err = scenario.Schedule(ctx, a.Events.rec, a.App, all, scenario.ScheduleOptions{
 		Prepare: a.prepare,
+		Closing: true,
 		Refused: func(_ []byte, err error) {
 			if refused++; refused == 1 {
 				a.report.Warnings = append(a.report.Warnings, "events that no search can read, and why the first of them: "+err.Error())
@@ -268,6 +272,7 @@ func (a *audit) events(ctx context.Context) error {
 		}
 		a.report.Kinds[string(r.Sourcetype)]++
 		a.splunk = a.splunk || r.Index == "_audit" || r.Index == "_configtracker"
+		a.late(r, step.At)
 		a.evidence(r)
 		a.watches.see(r, step.At)
 		a.chains.see(r)

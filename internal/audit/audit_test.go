@@ -92,7 +92,7 @@ func searched(t *testing.T, in Input, found ...scenario.Finding) *Report {
 	}
 	app, err := builtIn()
 	require.NoError(t, err)
-	ran, err := scenario.Schedule(t.Context(), rec, app, nil, scenario.ScheduleOptions{})
+	ran, err := scenario.Schedule(t.Context(), rec, app, nil, scenario.ScheduleOptions{Closing: true})
 	require.NoError(t, err)
 	ran.Findings = found
 	in.Ran, in.App, in.Catalogue = ran, app, catalogue
@@ -175,7 +175,7 @@ func TestAnEmptyLookupNamesItsDetections(t *testing.T) {
 	events.rec.Finish(first, last)
 	app, err := builtIn()
 	require.NoError(t, err)
-	ran, err := scenario.Schedule(t.Context(), events.rec, app, nil, scenario.ScheduleOptions{Prepare: fillLeavers})
+	ran, err := scenario.Schedule(t.Context(), events.rec, app, nil, scenario.ScheduleOptions{Prepare: fillLeavers, Closing: true})
 	require.NoError(t, err)
 	filled, err := Run(t.Context(), Input{Events: events, Ran: ran, App: app, Catalogue: catalogue})
 	require.NoError(t, err)

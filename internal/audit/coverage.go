@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,7 +29,40 @@ type Judged struct {
 	Severity string `json:"severity"`
 	// Findings counts what it raised.
 	Findings int `json:"findings"`
+	// Until is when the newest events were indexed that it judged: it waits for
+	// what may explain an act. NotJudged counts the events that came after that
+	// from sources that it reads.
+	Until     time.Time `json:"judged_until"`
+	NotJudged int       `json:"not_judged,omitempty"`
 	detection.Coverage
+}
+
+// judged finds out up to when each detection judged: the end of the period, where
+// it ran once more, or as long before that as it waits.
+func (a *audit) judged(ctx context.Context) error {
+	a.until, a.beyond = map[int]time.Time{}, map[int]int{}
+	if !a.Ran.Closed {
+		return errors.New("the searches did not run at the end of the period")
+	}
+	to := a.report.Period.To
+	for _, d := range a.detections {
+		wait, err := d.Wait(ctx, a.Ran.Engine, to)
+		if err != nil {
+			return fmt.Errorf("detection %d: %w", d.Number, err)
+		}
+		a.until[d.Number] = to.Add(-wait)
+	}
+	return nil
+}
+
+// late counts an event for the detections that had not judged it by the end.
+func (a *audit) late(r *record, at time.Time) {
+	kind := strings.TrimPrefix(string(r.Sourcetype), "aiwatch:")
+	for _, d := range a.detections {
+		if at.After(a.until[d.Number]) && slices.Contains(d.Needs.Sources, kind) {
+			a.beyond[d.Number]++
+		}
+	}
 }
 
 // coverage judges the detections by the inputs that told of themselves, the
@@ -59,7 +93,7 @@ func (a *audit) coverage(context.Context) error {
 	c := &a.report.Coverage
 	for _, d := range a.detections {
 		situation.Since = a.watches.since(d.Needs.Sources, p.History)
-		j := Judged{Number: d.Number, Name: d.Name, Severity: d.Severity, Findings: raised[d.Number], Coverage: d.Coverage(situation)}
+		j := Judged{Number: d.Number, Name: d.Name, Severity: d.Severity, Findings: raised[d.Number], Until: a.until[d.Number], NotJudged: a.beyond[d.Number], Coverage: d.Coverage(situation)}
 		// An audit has run what fills the tables.
 		j.Notes = slices.DeleteFunc(slices.Clone(j.Notes), func(n string) bool { return strings.HasPrefix(n, "to be enabled with it") })
 		if j.Findings > 0 && j.Verdict == detection.CannotFire {
@@ -137,6 +171,11 @@ func (a *audit) unknown(c *Coverage) {
 	}
 	if have["s3"] {
 		say("S3 delivers its access logs when it can and promises no record: that a read is not listed does not prove that there was none.")
+	}
+	for _, j := range c.Detections {
+		if j.NotJudged > 0 && j.Verdict != detection.CannotFire {
+			say("%d %s waits for what may still come, and judged what was indexed until %s. %s of its sources came after that: an audit whose period ends later judges them.", j.Number, j.Name, stamp(j.Until), counted(j.NotJudged, "event"))
+		}
 	}
 	claimed, all := 0, 0
 	for _, w := range a.watches.inputs {

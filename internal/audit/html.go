@@ -56,6 +56,8 @@ type view struct {
 	Strips    []strip
 	// Blind, Partly and Able are the detections by whether they could have fired.
 	Blind, Partly, Able []Judged
+	// Waiting are those that did not judge up to the end.
+	Waiting []Judged
 }
 
 type tile struct{ Value, Label, Class string }
@@ -83,6 +85,9 @@ func (r *Report) WriteHTML(w io.Writer) error {
 		v.Strips = append(v.Strips, strip{w, r.bars(w)})
 	}
 	for _, j := range r.Coverage.Detections {
+		if j.Until.Before(r.Period.To) && j.Verdict != detection.CannotFire {
+			v.Waiting = append(v.Waiting, j)
+		}
 		switch j.Verdict {
 		case detection.CannotFire:
 			v.Blind = append(v.Blind, j)

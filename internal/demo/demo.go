@@ -86,7 +86,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Report, err = scenario.Schedule(ctx, rec, o.App, searches, scenario.ScheduleOptions{}); err != nil {
+	if r.Report, err = scenario.Schedule(ctx, rec, o.App, searches, scenario.ScheduleOptions{Closing: true}); err != nil {
 		return nil, err
 	}
 	if err := r.keep(ctx, o.Dir); err != nil {

@@ -1,6 +1,7 @@
 package detection
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -412,7 +413,18 @@ func (c *checker) schedule() {
 	if d.Finds() && (len(s.Throttle.Fields) == 0 || !period.MatchString(s.Throttle.Period)) {
 		c.report("$.schedule.throttle", "throttle needs fields and a period such as 1d")
 	}
+	for _, m := range d.Tuning {
+		if waiting.MatchString(m.Name) && !strings.Contains(s.Waits, "`"+m.Name+"`") {
+			c.report("$.schedule", "the search waits for %s: say so with waits", m.Name)
+		}
+	}
+	if _, err := d.Wait(context.Background(), c.engine, checkTime); err != nil {
+		c.report("$.schedule.waits", "%s", err)
+	}
 }
+
+// waiting are the names of macros that tell how long a search waits.
+var waiting = regexp.MustCompile(`_(wait|lateness)$`)
 
 // tests checks that there is something that fires and something that does not.
 func (c *checker) tests() {

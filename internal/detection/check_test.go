@@ -60,6 +60,8 @@ func TestMistakes(t *testing.T) {
 		{"cron: \"2-59/5", "cron: \"x", "cron:", "cron is five fields"},
 		{"earliest: -24h", "earliest: -1d@d", "earliest: -24h", "snaps in the time zone"},
 		{"period: 1d", "period: often", "throttle:", "throttle needs fields and a period"},
+		{"latest: now", "latest: now\n  waits: soon", "latest: now", "is no number of seconds"},
+		{"macro: aiwatch_22_named", "macro: aiwatch_22_wait", "schedule:", "say so with waits"},
 		{"tactic: stealth", "tactic: magic", "tactic: stealth", "tactic is \"magic\""},
 		{"mitre_attack: [T1565.001]", "mitre_attack: [T15]", "mitre_attack:", "no ATT&CK technique"},
 		{"sources: [git]", "sources: [svn]", "sources: [git]", "known are mlflow, s3"},

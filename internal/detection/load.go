@@ -96,6 +96,9 @@ type Schedule struct {
 	Earliest string   `yaml:"earliest"`
 	Latest   string   `yaml:"latest"`
 	Throttle Throttle `yaml:"throttle"`
+	// Waits is for how many seconds an act is not judged yet, because what explains
+	// it may still come: an expression of macros. Empty waits for nothing.
+	Waits string `yaml:"waits"`
 }
 
 // A Throttle keeps silent about rows with the same fields for a period.

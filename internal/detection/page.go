@@ -110,6 +110,9 @@ func (d *Detection) section(w func(string, ...any)) {
 	w("```\n%s\n```\n\n", d.Search)
 	w("Runs at `%s` over %s to %s; the same %s is told once in %s.\n", d.Schedule.Cron, d.Schedule.Earliest, d.Schedule.Latest,
 		strings.Join(d.Schedule.Throttle.Fields, ", "), d.Schedule.Throttle.Period)
+	if d.Schedule.Waits != "" {
+		w("\nIt waits %s seconds for what explains an act before it judges it.\n", d.Schedule.Waits)
+	}
 	d.tuning(w)
 	w("\n**False positives.** %s\n\n", d.False)
 	w("**What to do.** %s\n\n", d.Respond)

@@ -82,6 +82,10 @@ type ScheduleOptions struct {
 	Refused func(envelope []byte, err error)
 	// InTurn runs searches that are due at one moment one after the other.
 	InTurn bool
+	// Closing runs each search that finds once more after the end, over what was
+	// indexed by then, so that nothing is left to a run that would come later.
+	// What it finds counts as raised at the end.
+	Closing bool
 }
 
 // A Report is what the searches found.
@@ -91,6 +95,8 @@ type Report struct {
 	Events map[string]int
 	// Runs counts the runs of searches.
 	Runs int
+	// Closed: the searches that find ran once more at the end.
+	Closed bool
 	// Warnings are what the evaluator warned of, each once.
 	Warnings []string
 	Took     time.Duration
@@ -150,6 +156,7 @@ type rounds struct {
 	report  *Report
 	warned  map[string]bool
 	now     time.Time
+	closing bool // the searches run once more, by no schedule
 }
 
 // A job is a search with what its runs leave behind.
@@ -159,6 +166,8 @@ type job struct {
 	writes  bool       // what other searches read
 	next    time.Time
 	alerted map[string]time.Time // throttled until
+	reads   bool                 // summary events are among what it searches
+	rows    map[string]bool      // of its last run, where a closing one follows
 }
 
 func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions) (*rounds, error) {
@@ -186,7 +195,7 @@ func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions)
 		if err != nil {
 			return nil, fmt.Errorf("search %q: %w", s.Name, err)
 		}
-		j := &job{Search: s, writes: query.Writes(), alerted: map[string]time.Time{}}
+		j := &job{Search: s, writes: query.Writes(), alerted: map[string]time.Time{}, reads: r.readsFindings(s, query, searches)}
 		if !o.Every && !asksForNow(engine, query) {
 			query.Keep()
 			j.query = query
@@ -202,6 +211,20 @@ func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions)
 		r.jobs = append(r.jobs, j)
 	}
 	return r, nil
+}
+
+// readsFindings tells whether a search, or a macro of it, names an index to which
+// searches write what they found.
+func (r *rounds) readsFindings(s *Search, query *spl.Query, all []*Search) bool {
+	texts := []string{s.SPL}
+	for _, name := range query.Uses().Macros {
+		texts = append(texts, r.engine.Macros[name]["definition"])
+	}
+	return slices.ContainsFunc(all, func(w *Search) bool {
+		return w.Index != "" && slices.ContainsFunc(texts, func(text string) bool {
+			return regexp.MustCompile(`\bindex\s*=\s*"?` + regexp.QuoteMeta(w.Index) + `\b`).MatchString(text)
+		})
+	})
 }
 
 // asksForNow tells whether macros of a query are evaluated when it is parsed.
@@ -236,6 +259,10 @@ func (s *Scenario) ownLookups(engine *spl.Engine) error {
 
 func (r *rounds) run(ctx context.Context) error {
 	end := r.rec.Scenario.End
+	last := end
+	if r.options.Closing {
+		last = closing(end)
+	}
 	for {
 		var first time.Time
 		for _, j := range r.jobs {
@@ -243,10 +270,14 @@ func (r *rounds) run(ctx context.Context) error {
 				first = j.next
 			}
 		}
-		if len(r.jobs) == 0 || first.After(end) {
-			return r.index(ctx, end.Add(deliveryTime))
+		if len(r.jobs) == 0 || first.After(last) {
+			break
 		}
-		if err := r.index(ctx, first); err != nil {
+		by := first
+		if by.After(end) {
+			by = end
+		}
+		if err := r.index(ctx, by); err != nil {
 			return err
 		}
 		r.now = first
@@ -256,7 +287,11 @@ func (r *rounds) run(ctx context.Context) error {
 				due = append(due, j)
 			}
 		}
-		if err := r.together(ctx, due); err != nil {
+		run := due
+		if first.After(end) {
+			run = slices.DeleteFunc(slices.Clone(due), fills)
+		}
+		if err := r.together(ctx, run); err != nil {
 			return err
 		}
 		for _, j := range due {
@@ -266,6 +301,44 @@ func (r *rounds) run(ctx context.Context) error {
 			}
 		}
 	}
+	if r.options.Closing {
+		if err := r.close(ctx, last); err != nil {
+			return err
+		}
+	}
+	return r.index(ctx, end.Add(deliveryTime))
+}
+
+// fills tells whether a search fills a table, which is for the time that follows.
+func fills(j *job) bool { return j.writes }
+
+// closing is when searches run once more so that their windows, which end a
+// minute before they run, hold everything up to the end.
+func closing(end time.Time) time.Time { return end.Truncate(time.Minute).Add(2 * time.Minute) }
+
+// close runs what finds once more. It has run by its schedule within one of its
+// periods before, so that no window leaves a gap to the one before it. What
+// searches for findings runs last, and twice, since it may find what another one
+// of them has found.
+func (r *rounds) close(ctx context.Context, at time.Time) error {
+	if err := r.index(ctx, r.rec.Scenario.End); err != nil {
+		return err
+	}
+	r.now, r.closing, r.report.Closed = at, true, true
+	var first, last []*job
+	for _, j := range slices.DeleteFunc(slices.Clone(r.jobs), fills) {
+		if j.reads {
+			last = append(last, j)
+		} else {
+			first = append(first, j)
+		}
+	}
+	for _, due := range [][]*job{first, last, last} {
+		if err := r.together(ctx, due); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // together runs the searches that are due at one moment side by side, and takes
@@ -365,11 +438,21 @@ func (r *rounds) take(j *job, res *spl.Result) (wrote bool, err error) {
 // alert makes findings of a run's rows, but for those that are throttled, and
 // tells whether it wrote summary events.
 func (r *rounds) alert(j *job, res *spl.Result) (wrote bool, err error) {
+	told := j.rows
+	if r.options.Closing {
+		j.rows = map[string]bool{}
+		for _, row := range res.Rows {
+			j.rows[string(res.AppendJSON(nil, row))] = true
+		}
+	}
 	if !j.alerts(len(res.Rows)) {
 		return false, nil
 	}
 	var kept []spl.Row
 	for _, row := range res.Rows {
+		if r.closing && told[string(res.AppendJSON(nil, row))] {
+			continue // its window overlaps that of the run before
+		}
 		if j.SuppressPeriod > 0 {
 			key := j.throttle(res, row)
 			if until, ok := j.alerted[key]; ok && r.now.Before(until) {
@@ -454,7 +537,7 @@ func (r *rounds) finding(j *job, res *spl.Result, row spl.Row) (Finding, bool) {
 		return Finding{}, false
 	}
 	f := Finding{
-		Scenario: r.rec.Scenario.Name, Detection: number, Search: j.Name, Time: r.now,
+		Scenario: r.rec.Scenario.Name, Detection: number, Search: j.Name, Time: r.raised(),
 		User: res.Get(row, "user").Strings(), Asset: res.Get(row, "asset_id").Strings(), Score: get("score"),
 		Name: get("title"), Message: get("message"),
 		Row: res.AppendJSON(nil, row),
@@ -467,6 +550,14 @@ func (r *rounds) finding(j *job, res *spl.Result, row spl.Row) (Finding, bool) {
 		f.Message = tokens(j.Message, get)
 	}
 	return f, true
+}
+
+// raised is when what is found now counts as raised.
+func (r *rounds) raised() time.Time {
+	if end := r.rec.Scenario.End; r.now.After(end) {
+		return end
+	}
+	return r.now
 }
 
 var messageToken = regexp.MustCompile(`\$(?:result\.)?([A-Za-z_][A-Za-z0-9_.]*)\$`)
