@@ -69,7 +69,7 @@ func (a *audit) verdict() {
 		if w.Twice > 0 {
 			holes = append(holes, fmt.Sprintf("%s used %s for two events", input, counted(w.Twice, "number")))
 		}
-		for _, operation := range []string{"state.restored", "state.damaged", "gap.unreadable"} {
+		for _, operation := range []string{"state.restored", "state.damaged", "archive.damaged", "gap.unreadable"} {
 			if slices.ContainsFunc(w.Losses, func(l Loss) bool { return l.What == losses[operation] }) {
 				holes = append(holes, input+": "+losses[operation])
 			}

@@ -88,11 +88,12 @@ const (
 
 // losses are the health events that tell of the collector's state.
 var losses = map[string]string{
-	"state.new":      "the collector began anew",
-	"state.restored": "the collector went back to an older state",
-	"state.damaged":  "the collector's state was damaged",
-	"gap.unreadable": "waiting events were lost",
-	"deadletter":     "the destination refused an event",
+	"state.new":       "the collector began anew",
+	"state.restored":  "the collector went back to an older state",
+	"state.damaged":   "the collector's state was damaged",
+	"archive.damaged": "the archive is not what was written to it",
+	"gap.unreadable":  "waiting events were lost",
+	"deadletter":      "the destination refused an event",
 }
 
 // watches gather what is known of the inputs.

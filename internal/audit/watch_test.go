@@ -126,10 +126,11 @@ func TestNumbersThatAreMissing(t *testing.T) {
 // lines; that it is new does not.
 func TestLostStateIsAHole(t *testing.T) {
 	for operation, want := range map[string]string{
-		"state.new":      "The evidence has no holes",
-		"state.restored": "aiwatch_s3://p: the collector went back to an older state",
-		"state.damaged":  "aiwatch_s3://p: the collector's state was damaged",
-		"gap.unreadable": "aiwatch_s3://p: waiting events were lost",
+		"state.new":       "The evidence has no holes",
+		"state.restored":  "aiwatch_s3://p: the collector went back to an older state",
+		"state.damaged":   "aiwatch_s3://p: the collector's state was damaged",
+		"archive.damaged": "aiwatch_s3://p: the archive is not what was written to it",
+		"gap.unreadable":  "aiwatch_s3://p: waiting events were lost",
 	} {
 		events := NewEvents()
 		for i := range 3 {
