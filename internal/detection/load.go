@@ -39,6 +39,7 @@ type Detection struct {
 	Logic       string `yaml:"logic"` // the search in words
 	Respond     string `yaml:"how_to_respond"`
 	False       string `yaml:"known_false_positives"`
+	Blind       string `yaml:"blind_spot"` // what it can't see, where that is worth a word
 	Needs       Needs  `yaml:"needs"`
 	// Search is the SPL up to and with the filter macro; Saved is what is shipped.
 	Search     string      `yaml:"search"`

@@ -115,6 +115,9 @@ func (d *Detection) section(w func(string, ...any)) {
 	}
 	d.tuning(w)
 	w("\n**False positives.** %s\n\n", d.False)
+	if d.Blind != "" {
+		w("**Can't see.** %s\n\n", d.Blind)
+	}
 	w("**What to do.** %s\n\n", d.Respond)
 	var maps []string
 	for _, m := range []struct {

@@ -22,6 +22,7 @@ func TestPageShowsWhatWasMeasured(t *testing.T) {
 	require.Regexp(t, `(?m)^\| 13 \| [^|]* \| 4 \| 8 reads \| fires \| fires \| missed \| 500000000: `, page)
 	require.Regexp(t, `(?m)^\| 14 \| [^|]* \| 0 \| one act \|  \|  \|  \| `, page)
 	require.NotContains(t, page, "not run")
+	require.Regexp(t, `(?s)\n## 21 .*\*\*Can't see\.\*\* [^\n]+\n.*\n## 22 `, page)
 
 	nothing, err := ReadProof(fstest.MapFS{})
 	require.NoError(t, err)
