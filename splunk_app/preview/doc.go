@@ -6,7 +6,7 @@
 // The way through it:
 //
 //	data.go      what is searched: a played scenario, a file, or events as they come
-//	play.go      plays a scenario once and keeps what came of it
+//	play.go      has the program play a scenario once, and keeps what came of it
 //	rest.go      splunkd's search REST: jobs, results, chained searches
 //	page.go      pages, navigation, the plain search page
 //	server.go    listener on loopback, and who may ask

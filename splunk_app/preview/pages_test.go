@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"log/slog"
 	"maps"
 	"net/url"
 	"regexp"
@@ -29,7 +29,7 @@ const hostile = `it's "a b" $x$ 50% | <i>&`
 func TestPages(t *testing.T) {
 	app := appOfTheTest(t)
 	s := newStage(t, app)
-	data := testData(t, app)
+	data := testData(t)
 	empty := nothing(t, app, data.Now())
 	all, err := dashboard.Load(app)
 	require.NoError(t, err)
@@ -40,27 +40,16 @@ func TestPages(t *testing.T) {
 		}
 		t.Run(v.Name, func(t *testing.T) {
 			began := time.Now()
-			p := &pageTest{stage: s, view: v, data: data, tokens: v.Tokens()}
+			p := &pageTest{stage: s, view: v, data: data, tokens: v.Tokens(), width: widths[0]}
 			s.answer(data.Run)
-			require.NoError(t, s.browser.Open(s.server.URL+appPath+v.Name+"?theme=dark", 1280, 3000))
-			p.shows(t, "dark", data)
-			p.fits(t, 1280)
-			p.fits(t, 1920)
-			p.again(t, data.Run)
-			p.shows(t, "light", data)
-			for _, theme := range []string{"dark", "light"} {
-				p.again(t, empty.Run)
-				p.shows(t, theme+", no data", empty)
-			}
+			require.NoError(t, s.browser.Open(s.server.URL+appPath+v.Name+"?theme=dark", p.width, 3000))
+			p.inBothThemes(t, "with data", data.Run, func(when string) { p.shows(t, when, data) })
+			p.inBothThemes(t, "no data", empty.Run, func(when string) { p.shows(t, when, empty) })
 			p.quiet(t)
-
-			gone := errors.New("the indexer is gone")
-			p.again(t, func(context.Context, Search) (*spl.Result, error) { return nil, gone })
-			p.fails(t, gone.Error())
-			refusal := &spl.Refusal{Message: "there is no command by that name"}
-			p.again(t, func(context.Context, Search) (*spl.Result, error) { return nil, refusal })
-			p.fails(t, refusal.Error())
-
+			for _, failure := range []error{errors.New("the indexer is gone"), &spl.Refusal{Message: "there is no command by that name"}} {
+				p.inBothThemes(t, failure.Error(), func(context.Context, Search) (*spl.Result, error) { return nil, failure },
+					func(when string) { p.fails(t, when, failure.Error()) })
+			}
 			p.again(t, p.hostile)
 			p.follows(t)
 			p.again(t, data.Run)
@@ -70,6 +59,28 @@ func TestPages(t *testing.T) {
 			p.quietAfter(t)
 			t.Logf("took %s", time.Since(began).Round(time.Second))
 		})
+	}
+}
+
+// widths are those of the windows in which all has to be seen, in pixels.
+var widths = [2]int{1280, 1920}
+
+// inBothThemes draws the page dark and light with others' answers, and checks in
+// each what it says and that nothing is cut off. The page that was opened is
+// drawn already.
+func (p *pageTest) inBothThemes(t *testing.T, when string, run func(context.Context, Search) (*spl.Result, error), says func(when string)) {
+	t.Helper()
+	for _, theme := range []string{"dark", "light"} {
+		if p.drawn {
+			p.again(t, run)
+		}
+		p.drawn = true
+		when := theme + ", " + when
+		says(when)
+		p.fits(t, when)
+		// The next is drawn in the window in which this one ends.
+		p.resize(t, widths[0]+widths[1]-p.width)
+		p.fits(t, when)
 	}
 }
 
@@ -87,14 +98,13 @@ func validated(t *testing.T, s *stage, data *Data) {
 	}, time.Minute, 50*time.Millisecond)
 }
 
-// testData is what the pages show.
-func testData(t *testing.T, app fs.FS) *Data {
+// testData is what the pages show: the insider's week, as the program of this
+// tree plays it.
+func testData(t *testing.T) *Data {
 	t.Helper()
 	root, err := FindRoot()
 	require.NoError(t, err)
-	recording, err := (&Source{}).play(t.Context(), root, app)
-	require.NoError(t, err)
-	data, err := recording.Load(t.Context(), app)
+	data, err := (&Source{}).Load(t.Context(), root, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	return data
 }
@@ -105,6 +115,8 @@ type pageTest struct {
 	view   *dashboard.View
 	data   *Data
 	tokens map[string]string // as they are set by now
+	width  int               // of the window
+	drawn  bool              // for once
 }
 
 // again draws the page once more, in its other theme, with others' answers.
@@ -197,14 +209,20 @@ func plain(s Search) Search {
 	return s
 }
 
-// fits checks that all is to be seen in a window of a width.
-func (p *pageTest) fits(t *testing.T, width int) {
+// resize sets the window's width.
+func (p *pageTest) resize(t *testing.T, width int) {
 	t.Helper()
 	_, err := p.browser.ask(order{Do: "resize", Width: width, Height: 3000})
 	require.NoError(t, err)
 	require.NoError(t, p.browser.Settle())
+	p.width = width
+}
+
+// fits checks that all is to be seen in the window.
+func (p *pageTest) fits(t *testing.T, when string) {
+	t.Helper()
 	for _, wrong := range p.look(t).misplaced() {
-		t.Errorf("%d pixels: %s", width, wrong)
+		t.Errorf("%s, %d pixels: %s", when, p.width, wrong)
 	}
 }
 
@@ -218,7 +236,7 @@ func (p *pageTest) quiet(t *testing.T) {
 
 // fails checks that each panel says why it has nothing to show. One that is too
 // small for words has the sign alone.
-func (p *pageTest) fails(t *testing.T, why string) {
+func (p *pageTest) fails(t *testing.T, when, why string) {
 	t.Helper()
 	page := p.look(t)
 	told := 0
@@ -228,13 +246,13 @@ func (p *pageTest) fails(t *testing.T, why string) {
 			continue
 		}
 		if !drawn.Failed || drawn.Message != "" && !mentions(drawn.Message, why) {
-			t.Errorf("the search of %s fails, and it says %q", id, drawn.Text)
+			t.Errorf("%s: the search of %s fails, and it says %q", when, id, drawn.Text)
 		}
 		if drawn.Message != "" {
 			told++
 		}
 	}
-	require.Positive(t, told, "no panel says why")
+	require.Positive(t, told, "%s: no panel says why", when)
 	p.quietAfter(t)
 }
 

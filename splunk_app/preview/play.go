@@ -4,65 +4,89 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
-	"aiwatch/internal/detection"
 	"aiwatch/internal/scenario"
 	"aiwatch/internal/spl"
 )
 
-// A Recording is a folder with what came of a scenario, or of any other source
-// of events: the events, among them the findings, in events.ndjson or
-// events.ndjson.zst, lookups in lookups/*.csv, and the moment at which it ended
-// in end.
-type Recording struct{ Dir string }
-
-const (
-	recordedEvents  = "events.ndjson.zst"
-	recordedLookups = "lookups"
-	recordedEnd     = "end"
-)
-
-// Play plays a scenario's folder and runs the app's searches over it. What came
-// of it is kept in a folder of cache, and taken from there until the scenario,
-// the app's searches or the program that made it change.
-func Play(ctx context.Context, root Root, app fs.FS, dir, cache string) (*Recording, error) {
+// Play plays a scenario's folder with the program of the working tree, as
+// aiwatch scenario run does, and tells where what came of it is: events, what
+// the searches found, lookups, and the moment at which the scenario ends. It is
+// kept in a folder of cache, and taken from there until the scenario, the app's
+// searches or the program change.
+func Play(ctx context.Context, root Root, app fs.FS, dir, cache string) (*Source, error) {
 	key, err := playKey(root, app, dir)
 	if err != nil {
 		return nil, err
-	}
-	r := &Recording{filepath.Join(cache, filepath.Base(dir)+"-"+key)}
-	if _, err := os.Stat(filepath.Join(r.Dir, recordedEnd)); err == nil {
-		return r, nil
 	}
 	s, err := scenario.Load(dir)
 	if err != nil {
 		return nil, err
 	}
-	searches, err := scenario.Searches(app)
-	if err != nil {
-		return nil, err
+	kept := filepath.Join(cache, filepath.Base(dir)+"-"+key)
+	if _, err := os.Stat(kept); err != nil {
+		if err := play(ctx, root, dir, kept); err != nil {
+			return nil, err
+		}
 	}
-	played, err := scenario.Play(ctx, s, scenario.Options{})
-	if err != nil {
-		return nil, err
+	return &Source{
+		Events:  []string{filepath.Join(kept, "events.ndjson"), filepath.Join(kept, "findings.ndjson")},
+		Lookups: filepath.Join(kept, "lookups"),
+		Now:     s.End.UTC().Format(time.RFC3339),
+	}, nil
+}
+
+// play writes the folder kept, which appears whole or not at all.
+func play(ctx context.Context, root Root, dir, kept string) (err error) {
+	if err := os.MkdirAll(filepath.Dir(kept), 0o700); err != nil {
+		return fmt.Errorf("keep what is played: %w", err)
 	}
-	report, err := scenario.Schedule(ctx, played, app, searches, scenario.ScheduleOptions{})
+	made, err := os.MkdirTemp(filepath.Dir(kept), ".play-")
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("keep what is played: %w", err)
 	}
-	return r, r.write(ctx, report, s.End)
+	defer func() { err = errors.Join(err, os.RemoveAll(made)) }()
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	program := filepath.Join(made, "aiwatch")
+	if err := command(ctx, root, "go", "build", "-o", program, "./cmd/aiwatch"); err != nil {
+		return fmt.Errorf("build the program that plays: %w", err)
+	}
+	out := filepath.Join(made, "out")
+	if err := os.Mkdir(out, 0o700); err != nil {
+		return fmt.Errorf("keep what is played: %w", err)
+	}
+	err = command(ctx, root, program, "scenario", "run", dir,
+		"--write-events", filepath.Join(out, "events.ndjson"),
+		"--write-findings", filepath.Join(out, "findings.ndjson"),
+		"--write-lookups", filepath.Join(out, "lookups"))
+	// A scenario that finds other things than it expects can be looked at, too.
+	if failed := new(exec.ExitError); err != nil && (!errors.As(err, &failed) || failed.ExitCode() != 1) {
+		return fmt.Errorf("play %s: %w", dir, err)
+	}
+	if err := os.Rename(out, kept); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("keep what is played: %w", err)
+	}
+	return nil
+}
+
+// command runs a command at the top of the repository.
+func command(ctx context.Context, root Root, name string, arguments ...string) error {
+	c := exec.CommandContext(ctx, name, arguments...)
+	c.Dir, c.Stderr = root.Path(), os.Stderr
+	return c.Run()
 }
 
 // playKey is a hash over what decides what comes of a scenario. Dashboards do
@@ -83,6 +107,7 @@ func playKey(root Root, app fs.FS, dir string) (string, error) {
 	err := errors.Join(
 		add(os.DirFS(dir), ".", func(string) bool { return true }),
 		add(app, ".", func(name string) bool { return !strings.HasPrefix(name, "default/data/ui/") }),
+		add(root.FS(), "cmd", source),
 		add(root.FS(), "collectors", source),
 		add(root.FS(), "internal", source),
 	)
@@ -90,89 +115,6 @@ func playKey(root Root, app fs.FS, dir string) (string, error) {
 		return "", fmt.Errorf("read what decides the play: %w", err)
 	}
 	return fmt.Sprintf("%x", sum.Sum(nil)[:6]), nil
-}
-
-// write keeps what came of a play. The folder appears whole or not at all.
-func (r *Recording) write(ctx context.Context, report *scenario.Report, end time.Time) (err error) {
-	if err := os.MkdirAll(filepath.Dir(r.Dir), 0o700); err != nil {
-		return fmt.Errorf("keep what was played: %w", err)
-	}
-	made, err := os.MkdirTemp(filepath.Dir(r.Dir), ".play-")
-	if err != nil {
-		return fmt.Errorf("keep what was played: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(made)) }()
-	if err := writeEvents(ctx, filepath.Join(made, recordedEvents), report); err != nil {
-		return err
-	}
-	if err := report.WriteLookups(filepath.Join(made, recordedLookups)); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(made, recordedEnd), []byte(end.UTC().Format(time.RFC3339)+"\n"), 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(made, r.Dir); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("keep what was played: %w", err)
-	}
-	return nil
-}
-
-// writeEvents writes the events of a report: what was collected as envelopes,
-// findings as flat rows.
-func writeEvents(ctx context.Context, path string, report *scenario.Report) (err error) {
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	out, err := zstd.NewWriter(file, zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	collected, err := report.Engine.Run(ctx, `index!=summary | fields _time _indextime host source sourcetype index _raw | sort 0 _indextime`, spl.Params{})
-	if err != nil {
-		return fmt.Errorf("read the events: %w", err)
-	}
-	lines := json.NewEncoder(out)
-	lines.SetEscapeHTML(false) // an event's text is what it was
-	for _, row := range collected.Rows {
-		get := func(field string) string { return collected.Get(row, field).String() }
-		if err := lines.Encode(map[string]any{
-			"time": json.Number(get("_time")), "indextime": json.Number(get("_indextime")),
-			"host": get("host"), "source": get("source"), "sourcetype": get("sourcetype"), "index": get("index"),
-			"event": json.RawMessage(get("_raw")),
-		}); err != nil {
-			return err
-		}
-	}
-	return report.WriteFindings(ctx, out)
-}
-
-// Load makes data of the recording. Without an end its clock stands a second
-// after the newest event.
-func (r *Recording) Load(ctx context.Context, app fs.FS) (*Data, error) {
-	engine, err := detection.Engine(app, time.UTC)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range []string{recordedEvents, strings.TrimSuffix(recordedEvents, ".zst")} {
-		err := LoadEvents(engine, filepath.Join(r.Dir, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-	}
-	if err := LoadLookups(engine, filepath.Join(r.Dir, recordedLookups)); err != nil {
-		return nil, err
-	}
-	end, err := newest(ctx, engine)
-	if text, readErr := os.ReadFile(filepath.Join(r.Dir, recordedEnd)); readErr == nil {
-		end, err = time.Parse(time.RFC3339, strings.TrimSpace(string(text)))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find out when %s ends: %w", r.Dir, err)
-	}
-	return NewData(engine, func() time.Time { return end }), nil
 }
 
 // LoadEvents reads events from a file, an envelope or flat row a line.

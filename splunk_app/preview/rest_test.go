@@ -227,30 +227,37 @@ func TestOnlyHere(t *testing.T) {
 	}
 }
 
-// TestRecording: what was played is the same when it is read again.
-func TestRecording(t *testing.T) {
-	data := small(t)
-	require.NoError(t, data.engine.Store.AddSummary("summary", []string{"_time", "source", "title", "user"},
-		[]spl.Row{{spl.Text("1772449500"), spl.Text("AI Asset - Test"), spl.Text("A test"), spl.Text("ann")}}, noon))
-	data.engine.Lookups.Set("aiwatch_lists.csv", &spl.Table{Fields: []string{"list", "value"}, Rows: [][]string{{"own_account", "1"}}})
-	kept := &Recording{filepath.Join(t.TempDir(), "kept")}
-	require.NoError(t, kept.write(t.Context(), &scenario.Report{Engine: data.engine}, noon))
-	again, err := kept.Load(t.Context(), appOfTheTest(t))
+// TestPlay: a scenario is played once, by the program, and all that it wrote is
+// read: events, findings, lookups, and the moment at which it ends.
+func TestPlay(t *testing.T) {
+	root, err := FindRoot()
 	require.NoError(t, err)
-	require.Equal(t, noon, again.Now())
-	for _, search := range []string{
-		"search `aiwatch_s3` | table _time _indextime host source sourcetype index actor asset_id _raw",
-		"search `aiwatch_findings` | table _time source title user",
-		"| inputlookup aiwatch_lists | table list value",
-		"search index=* | stats count by index sourcetype",
+	app, err := root.App()
+	require.NoError(t, err)
+	cache, dir := t.TempDir(), root.Path("splunk_app", "scenarios", "alias_rollback")
+	played, err := Play(t.Context(), root, app, dir, cache)
+	require.NoError(t, err)
+	data, err := played.read(t.Context(), app)
+	require.NoError(t, err)
+	s, err := scenario.Load(dir)
+	require.NoError(t, err)
+	require.Equal(t, s.End.UTC(), data.Now())
+	for search, want := range map[string]string{
+		"search `aiwatch_mlflow` operation=alias.set _indextime>0 | stats count": `{"count":2}`,
+		"search `aiwatch_findings` | stats count by detection user":              `{"detection":"10","user":"mallory","count":1}`,
+		"| inputlookup aiwatch_seen_actor | stats count":                         `{"count":3}`,
 	} {
-		want, err := data.Run(t.Context(), Search{Text: search})
+		got, err := data.Run(t.Context(), Search{Text: search})
 		require.NoError(t, err, search)
-		require.NotEmpty(t, want.Rows, search)
-		got, err := again.Run(t.Context(), Search{Text: search})
-		require.NoError(t, err, search)
-		require.Equal(t, lines(want), lines(got), search)
+		require.Equal(t, []string{want}, lines(got), search)
 	}
+
+	mark := filepath.Join(filepath.Dir(played.Events[0]), "mark")
+	require.NoError(t, os.WriteFile(mark, nil, 0o600))
+	again, err := Play(t.Context(), root, app, dir, cache)
+	require.NoError(t, err)
+	require.Equal(t, played, again)
+	require.FileExists(t, mark, "it was played again")
 }
 
 func lines(r *spl.Result) (all []string) {

@@ -1,6 +1,7 @@
 package preview
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -41,55 +42,55 @@ func (s *Source) Load(ctx context.Context, root Root, log *slog.Logger) (*Data, 
 	if err != nil {
 		return nil, err
 	}
-	data, err := s.recorded(ctx, root, app, log)
+	from := *s
+	if len(s.Events) == 0 && !s.Live {
+		log.Info("playing, unless that was done before")
+		played, err := s.play(ctx, root, app)
+		if err != nil {
+			return nil, err
+		}
+		from.Events = played.Events
+		from.Lookups = cmp.Or(s.Lookups, played.Lookups)
+		from.Now = cmp.Or(s.Now, played.Now)
+	}
+	return from.read(ctx, app)
+}
+
+// read reads the files.
+func (s *Source) read(ctx context.Context, app fs.FS) (*Data, error) {
+	engine, err := detection.Engine(app, time.UTC)
 	if err != nil {
 		return nil, err
 	}
-	if s.Lookups != "" {
-		if err := LoadLookups(data.engine, s.Lookups); err != nil {
+	for _, path := range s.Events {
+		if err := LoadEvents(engine, path); err != nil {
 			return nil, err
 		}
 	}
-	if s.Now != "" {
+	if s.Lookups != "" {
+		if err := LoadLookups(engine, s.Lookups); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case s.Now != "":
 		now, err := spl.ParseTime(s.Now, time.Now(), time.UTC)
 		if err != nil {
 			return nil, fmt.Errorf("--now: %w", err)
 		}
-		data.now = func() time.Time { return now }
+		return NewData(engine, func() time.Time { return now }), nil
+	case s.Live:
+		return NewData(engine, time.Now), nil
 	}
-	return data, nil
-}
-
-func (s *Source) recorded(ctx context.Context, root Root, app fs.FS, log *slog.Logger) (*Data, error) {
-	if len(s.Events) > 0 || s.Live {
-		engine, err := detection.Engine(app, time.UTC)
-		if err != nil {
-			return nil, err
-		}
-		for _, path := range s.Events {
-			if err := LoadEvents(engine, path); err != nil {
-				return nil, err
-			}
-		}
-		if s.Live {
-			return NewData(engine, time.Now), nil
-		}
-		end, err := newest(ctx, engine)
-		if err != nil {
-			return nil, fmt.Errorf("find the newest event: %w", err)
-		}
-		return NewData(engine, func() time.Time { return end }), nil
-	}
-	log.Info("playing, unless that was done before")
-	recording, err := s.play(ctx, root, app)
+	end, err := newest(ctx, engine)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("find the newest event: %w", err)
 	}
-	return recording.Load(ctx, app)
+	return NewData(engine, func() time.Time { return end }), nil
 }
 
 // play plays the scenario, the insider's week where none is named.
-func (s *Source) play(ctx context.Context, root Root, app fs.FS) (*Recording, error) {
+func (s *Source) play(ctx context.Context, root Root, app fs.FS) (*Source, error) {
 	cache, err := playCache()
 	if err != nil {
 		return nil, err

@@ -58,8 +58,12 @@ function settled(quiet) {
     return drawn && window.preview.pending === 0 && performance.now() - window.preview.changed > (waiting || window.preview.jobs.size ? 8 * quiet : quiet);
 }
 
-// The bound is for a busy machine: on a free one pages settle in seconds.
-const settle = () => page.waitForFunction(settled, 400, { timeout: 120000, polling: 50 });
+// What was done to the page counts as a change of it, which may come a moment
+// later. The bound is for a busy machine: on a free one pages settle in seconds.
+async function settle() {
+    await page.evaluate(() => (window.preview.changed = performance.now()));
+    await page.waitForFunction(settled, 400, { timeout: 120000, polling: 50 });
+}
 
 async function open({ url, width, height }) {
     await page?.context().close();
