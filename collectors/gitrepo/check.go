@@ -118,14 +118,12 @@ func (c *Collector) checkRepo(ctx context.Context, r *repository) collectors.Fin
 	return collectors.Finding{Verdict: collectors.Good, Text: fmt.Sprintf("%s has %d references, %d of them protected", r.id, len(refs), protected)}
 }
 
-func checkLog(l *logFile) collectors.Finding {
-	f, err := openRegular(l.path)
-	if err != nil {
+func checkLog(l *log) collectors.Finding {
+	if err := l.Check(); err != nil {
 		return collectors.Finding{
 			Verdict: collectors.Unavailable, Text: fmt.Sprintf("%s_log can't be read: %v", l.kind, err),
 			Fix: "let the user that aiwatch runs as read it",
 		}
 	}
-	_ = f.Close() // it was only opened
-	return collectors.Finding{Verdict: collectors.Good, Text: fmt.Sprintf("%s_log %s can be read", l.kind, l.path)}
+	return collectors.Finding{Verdict: collectors.Good, Text: fmt.Sprintf("%s_log %s can be read", l.kind, l.Path)}
 }

@@ -17,8 +17,8 @@
 //   - history.go: the walk over new commits; commit.go, rawdiff.go, objects.go
 //     read what git prints.
 //   - files.go: one changed path; jsonkeys.go, signature.go, lfs.go look inside.
-//   - logs.go: files that grow; access.go, hook.go, forge.go are the three
-//     kinds; pusher.go joins them to what the mirror saw.
+//   - logs.go: the logs, by collectors/logfile; access.go, hook.go, forge.go are
+//     the three kinds; pusher.go joins them to what the mirror saw.
 //
 // Everything a repository or a log holds was written by the person we watch.
 package gitrepo

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"aiwatch/collectors"
+	"aiwatch/collectors/logfile"
 	"aiwatch/internal/event"
 )
 
@@ -167,11 +168,11 @@ var forgeActions = map[string]string{
 }
 
 // table returns the first whose marks a line has.
-func tableOf(o jsonObject) *forgeTable {
+func tableOf(o logfile.Object) *forgeTable {
 	for i := range forgeTables {
 		t := &forgeTables[i]
 		if !slices.ContainsFunc(t.marks, func(any []string) bool {
-			return !slices.ContainsFunc(any, func(key string) bool { return o.value(key) != nil })
+			return !slices.ContainsFunc(any, func(key string) bool { return o.Value(key) != nil })
 		}) {
 			return t
 		}
@@ -191,7 +192,7 @@ func (t *forgeTable) rule(word string) forgeRule {
 
 // auditLine reads a line of a forge's audit log.
 func (c *Collector) auditLine(out collectors.Output, l *logLine) error {
-	o, err := parseObject(l.text)
+	o, err := logfile.ParseObject(l.Text)
 	if err != nil {
 		return c.damaged(out, l, errors.New("not a JSON object"))
 	}
@@ -199,26 +200,23 @@ func (c *Collector) auditLine(out collectors.Output, l *logLine) error {
 	if t == nil {
 		return c.damaged(out, l, errors.New("no forge of which a table knows the audit log writes such a line"))
 	}
-	at := o.time(t.time...)
-	if !at.IsZero() && at.Before(l.after) {
+	at := o.Time(t.time...)
+	if l.tooOld(at) {
 		return nil
 	}
-	word := o.text(t.action...)
-	if sub := o.text(t.sub...); sub != "" {
+	word := o.Text(t.action...)
+	if sub := o.Text(t.sub...); sub != "" {
 		word += " " + sub
 	}
 	rule := t.rule(word)
-	repo := o.text(t.repo...)
+	repo := o.Text(t.repo...)
 	if repo == "" {
-		repo = o.text(t.owner...)
+		repo = o.Text(t.owner...)
 	}
-	id := o.text(t.id...)
+	id := o.Text(t.id...)
 	if rule.operation == "repo.pushed" {
 		p := push{
-			At: l.seen.UnixMilli(), Principal: o.text(t.actor...), Src: srcOf(o.text(t.src...)), Agent: o.text(t.agent...),
-		}
-		if !at.IsZero() {
-			p.At = at.UnixMilli()
+			At: l.at(at).UnixMilli(), Principal: o.Text(t.actor...), Src: srcOf(o.Text(t.src...)), Agent: o.Text(t.agent...),
 		}
 		p.Updates = t.updatesOf(o)
 		return c.tellPush(out, l, repo, at, p, id)
@@ -227,14 +225,14 @@ func (c *Collector) auditLine(out collectors.Output, l *logLine) error {
 	ev := &event.Event{
 		Operation: rule.operation, Action: forgeActions[rule.operation], Status: "success",
 		AssetType: "repository", AssetID: repoID, AssetName: name, GitRepo: repoID,
-		VendorAction: strings.TrimSpace(word), Src: srcOf(o.text(t.src...)), UserAgent: o.text(t.agent...), ID: lineID(l),
+		VendorAction: strings.TrimSpace(word), Src: srcOf(o.Text(t.src...)), UserAgent: o.Text(t.agent...), ID: lineID(l),
 	}
 	if id != "" {
-		ev.ID = event.MakeID(event.SourcetypeGit, l.log.kind, t.name, id)
+		ev.ID = event.MakeID(event.SourcetypeGit, l.kind, t.name, id)
 	}
 	c.stamp(l, ev, at)
 	ev.Host = hostOf(repoID)
-	actor := o.text(t.actor...)
+	actor := o.Text(t.actor...)
 	if actor == "" {
 		ev.UserConfidence = confidenceUnknown
 	} else {
@@ -243,27 +241,27 @@ func (c *Collector) auditLine(out collectors.Output, l *logLine) error {
 	switch rule.operation {
 	case "protection.changed":
 		ev.ChangeField = protectionName(o, word)
-		ev.NewValue = o.turned(rule.turns)
+		ev.NewValue = turned(o, rule.turns)
 		ev.OldValue = map[string]string{"on": "off", "off": "on"}[ev.NewValue]
 	case "member.changed":
 		// The user of a permission event is who got it.
 		ev.AssetType = "permission"
 		ev.SrcUser, ev.User = ev.User, ""
-		if m := o.text(t.member...); m != "" {
+		if m := o.Text(t.member...); m != "" {
 			ev.User = c.userOf(m)
 		}
 		ev.ChangeField = "permission"
-		ev.OldValue, ev.NewValue = o.text(t.oldPermission...), o.text(t.permission...)
+		ev.OldValue, ev.NewValue = o.Text(t.oldPermission...), o.Text(t.permission...)
 		ev.GranteePermission = ev.NewValue
 	}
 	return out.Emit(ev)
 }
 
 // updatesOf returns the references that a line says were moved.
-func (t *forgeTable) updatesOf(o jsonObject) (list []update) {
-	lines := []jsonObject{o}
+func (t *forgeTable) updatesOf(o logfile.Object) (list []update) {
+	lines := []logfile.Object{o}
 	for _, key := range t.updates {
-		items, _ := o.value(key).([]any)
+		items, _ := o.Value(key).([]any)
 		for _, item := range items {
 			if m, ok := item.(map[string]any); ok {
 				lines = append(lines, m)
@@ -271,18 +269,18 @@ func (t *forgeTable) updatesOf(o jsonObject) (list []update) {
 		}
 	}
 	for _, line := range lines {
-		if ref := line.text(t.ref...); ref != "" {
-			list = append(list, update{Ref: ref, Old: line.text(t.before...), New: line.text(t.after...)})
+		if ref := line.Text(t.ref...); ref != "" {
+			list = append(list, update{Ref: ref, Old: line.Text(t.before...), New: line.Text(t.after...)})
 		}
 	}
 	return list
 }
 
 // protectionName names the rule that was switched.
-func protectionName(o jsonObject, word string) string {
-	name := o.text("name", "ruleset_name", "details.target_details", "target_details", "branch")
+func protectionName(o logfile.Object, word string) string {
+	name := o.Text("name", "ruleset_name", "details.target_details", "target_details", "branch")
 	field := strings.TrimSpace(word)
-	if change := o.text("details.change"); change != "" {
+	if change := o.Text("details.change"); change != "" {
 		field = change
 	}
 	if name != "" {
@@ -293,13 +291,13 @@ func protectionName(o jsonObject, word string) string {
 
 // turned reads whether a protection is on or off now; a key behind ! is one that
 // allows what protection forbids.
-func (o jsonObject) turned(key string) string {
+func turned(o logfile.Object, key string) string {
 	if key == "on" || key == "off" || key == "" {
 		return key
 	}
 	key, allows := strings.CutPrefix(key, "!")
 	on := ""
-	switch strings.ToLower(o.text(key)) {
+	switch strings.ToLower(o.Text(key)) {
 	case "true", "on", "enabled", "active", "everyone", "non_admins", "1", "2":
 		on = "on"
 	case "false", "off", "disabled", "0":

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"aiwatch/collectors/logfile"
 	"aiwatch/internal/event"
 )
 
@@ -98,12 +99,11 @@ func FuzzAccessLog(f *testing.F) {
 	f.Add([]byte(`192.0.2.7 - alice [02/Mar/2026:09:13:05 +0000] "POST /acme/vision.git/git-upload-pack HTTP/1.1" 200 12 "-" "git/2"`))
 	f.Add([]byte(`{"ts":1,"request":{"method":"POST","uri":"/x/git-receive-pack"},"status":200}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		req, err := parseAccess(line)
+		req, err := logfile.ParseRequest(line)
 		if err != nil {
 			return
 		}
-		require.False(t, req.at.IsZero())
-		_, act := gitRequest(req)
+		_, act := gitRequest(&req)
 		if act != nil && act.oid != "" {
 			require.Len(t, act.oid, 64)
 		}
@@ -114,7 +114,7 @@ func FuzzForgeLine(f *testing.F) {
 	f.Add([]byte(`{"@timestamp":1,"action":"git.push","actor":"a","repo":"x/y"}`))
 	f.Add([]byte(`{"ref":"refs/heads/x","before":"0","after":"1","repository":{"full_name":"x/y"}}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		o, err := parseObject(line)
+		o, err := logfile.ParseObject(line)
 		if err != nil {
 			return
 		}
@@ -122,9 +122,9 @@ func FuzzForgeLine(f *testing.F) {
 		if table == nil {
 			return
 		}
-		rule := table.rule(o.text(table.action...))
+		rule := table.rule(o.Text(table.action...))
 		require.Contains(t, forgeActions, rule.operation)
-		require.Contains(t, []string{"", "on", "off"}, o.turned(rule.turns))
+		require.Contains(t, []string{"", "on", "off"}, turned(o, rule.turns))
 	})
 }
 

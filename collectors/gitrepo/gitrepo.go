@@ -101,7 +101,7 @@ type Collector struct {
 	rules     []pathRule
 	signers   *signers
 	lfs       *lfsClient
-	logs      []*logFile
+	logs      []*log
 	// checkpointEvery is how many events go between two checkpoints.
 	checkpointEvery int
 	maxSpool        int64 // bytes of one walk
@@ -177,7 +177,7 @@ func New(cfg Config) (*Collector, error) {
 		{"audit", cfg.AuditLog, c.auditLine},
 	} {
 		if l.path != "" {
-			c.logs = append(c.logs, &logFile{kind: l.kind, path: l.path, key: "log/" + l.kind + "/" + shortHash(l.path), parse: l.parse})
+			c.logs = append(c.logs, c.newLog(l.kind, l.path, l.parse))
 		}
 	}
 	return c, nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"aiwatch/collectors"
+	"aiwatch/collectors/logfile"
 	"aiwatch/internal/event"
 )
 
@@ -53,26 +54,26 @@ var (
 // hookLine reads a line of `aiwatch git-hook`: one event for each reference of
 // the push, so that one that came and went between two polls is known too.
 func (c *Collector) hookLine(out collectors.Output, l *logLine) error {
-	o, err := parseObject(l.text)
+	o, err := logfile.ParseObject(l.Text)
 	if err != nil {
 		return c.damaged(out, l, errors.New("not a JSON object"))
 	}
-	at, repo := o.time(hookTime...), o.text(hookRepo...)
+	at, repo := o.Time(hookTime...), o.Text(hookRepo...)
 	if repo == "" || at.IsZero() {
 		return c.damaged(out, l, errors.New("want time and repo"))
 	}
-	if at.Before(l.after) {
+	if l.tooOld(at) {
 		return nil
 	}
 	var updates []update
-	add := func(o jsonObject) {
-		u := update{Ref: o.text(hookRef...), Old: o.text(hookOld...), New: o.text(hookNew...)}
+	add := func(o logfile.Object) {
+		u := update{Ref: o.Text(hookRef...), Old: o.Text(hookOld...), New: o.Text(hookNew...)}
 		if strings.HasPrefix(u.Ref, "refs/") && isOid(u.Old) && isOid(u.New) {
 			updates = append(updates, u)
 		}
 	}
 	for _, key := range hookUpdates {
-		if list, ok := o.value(key).([]any); ok {
+		if list, ok := o.Value(key).([]any); ok {
 			for _, item := range list {
 				if m, ok := item.(map[string]any); ok {
 					add(m)
@@ -86,7 +87,7 @@ func (c *Collector) hookLine(out collectors.Output, l *logLine) error {
 	if len(updates) == 0 {
 		return c.damaged(out, l, errors.New("names no reference that moved"))
 	}
-	p := push{At: at.UnixMilli(), Principal: o.text(hookUser...), Src: srcOf(o.text(hookSrc...)), Updates: updates}
+	p := push{At: at.UnixMilli(), Principal: o.Text(hookUser...), Src: srcOf(o.Text(hookSrc...)), Updates: updates}
 	return c.tellPush(out, l, repo, at, p, "")
 }
 
@@ -119,7 +120,7 @@ func (c *Collector) tellPush(out collectors.Output, l *logLine, repo string, at 
 			GitCommit: plainOid(u.New), Src: p.Src, UserAgent: p.Agent, ID: lineID(l, u.Ref, u.Old, u.New),
 		}
 		if id != "" {
-			ev.ID = event.MakeID(event.SourcetypeGit, l.log.kind, id, u.Ref, u.Old, u.New)
+			ev.ID = event.MakeID(event.SourcetypeGit, l.kind, id, u.Ref, u.Old, u.New)
 		}
 		if u.Old != "" && u.New != "" {
 			ev.ChangeField, ev.OldValue, ev.NewValue = "target", plainOid(u.Old), plainOid(u.New)

@@ -46,6 +46,19 @@ func TestAccessLog(t *testing.T) {
 			"lfs upload as GitLab has it", combined(at, "10.9.0.1", "alice", "PUT /acme/vision.git/gitlab-lfs/objects/"+oid+"/77 HTTP/1.1", `200 0 "-" "-" "203.0.113.9"`),
 			row{"operation": "lfs.uploaded", "lfs_oid": oid, "src": "10.9.0.1", "bytes_out": nil},
 		},
+		{
+			"a fetch whose path is encoded", combined(at, "192.0.2.7", "alice", "POST /acme/vision.git/git%2Dupload%2dpack HTTP/1.1", `200 9`),
+			row{"operation": "repo.fetched", "user": "alice", "asset_id": "git:local/acme/vision"},
+		},
+		{"encoded, and no line at all", "Mar  2 09:00:00 host: 100%\n", nil},
+		{
+			"uvicorn, whose lines have no date", `INFO:     192.0.2.7:36812 - "POST /acme/vision.git/git-receive-pack HTTP/1.1" 200 OK` + "\n",
+			row{"operation": "repo.pushed", "src": "192.0.2.7", "user_type": "anonymous", "time_basis": nil, "not_before": 1772442060.0},
+		},
+		{
+			"a user with brackets", combined(at, "192.0.2.7", "eve [x]", "POST /acme/vision.git/git-upload-pack HTTP/1.1", "200 1"),
+			row{"operation": "repo.fetched", "user": "eve [x]"},
+		},
 		{"refused", combined(at, "192.0.2.7", "-", "POST /acme/vision.git/git-receive-pack HTTP/1.1", "401 0"), nil},
 		{"looking", combined(at, "192.0.2.7", "a", "GET /acme/vision.git/info/refs?service=git-upload-pack HTTP/1.1", "200 0"), nil},
 		{"another source's", combined(at, "192.0.2.7", "a", "GET /api/2.0/mlflow/runs/get?run_id=1 HTTP/1.1", "200 0"), nil},
@@ -67,7 +80,7 @@ func TestAccessLog(t *testing.T) {
 			"traefik", `{"ClientHost":"192.0.2.7","ClientUsername":"alice","DownstreamContentSize":5,"DownstreamStatus":200,"RequestMethod":"POST","RequestPath":"/acme/vision.git/git-upload-pack","StartUTC":"2026-03-02T09:01:05.25Z"}` + "\n",
 			row{"operation": "repo.fetched", "user": "alice", "bytes_out": 5.0, "_time": "1772442065.25"},
 		},
-		{"JSON without a time", `{"method":"POST","uri":"/acme/vision.git/git-upload-pack","status":200}` + "\n", row{"operation": "record.damaged", "parse_error": "no time"}},
+		{"JSON without a time", `{"method":"POST","uri":"/acme/vision.git/git-upload-pack","status":200}` + "\n", row{"operation": "record.damaged", "parse_error": "no date that can be read"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -569,3 +569,7 @@ func (m *mirror) isAncestor(ctx context.Context, old, new string) (bool, error) 
 		return false, err
 	}
 }
+
+func escapeGlob(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
+}

@@ -45,7 +45,7 @@ func (r *repository) rememberPush(out collectors.Output, p push, l *logLine) err
 	if err != nil {
 		return err
 	}
-	out.Put(fmt.Sprintf("%spush/%015d/%015d/%s", r.key, max(p.At, 0), l.offset, lineID(l)), b)
+	out.Put(fmt.Sprintf("%spush/%015d/%015d/%s", r.key, max(p.At, 0), l.Offset, lineID(l)), b)
 	return nil
 }
 
@@ -238,6 +238,6 @@ func (c *Collector) logHost() string { return c.repos[0].host }
 
 // lineID identifies a line of a log.
 func lineID(l *logLine, parts ...string) event.ID {
-	all := append([]string{l.log.kind, l.origin, strconv.FormatInt(l.offset, 10), string(l.text)}, parts...)
+	all := append([]string{l.kind, l.File[:16], strconv.FormatInt(l.Offset, 10), string(l.Text)}, parts...)
 	return event.MakeID(event.SourcetypeGit, all...)
 }

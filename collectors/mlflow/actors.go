@@ -1,8 +1,7 @@
 package mlflow
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 
 	"aiwatch/collectors"
 	"aiwatch/collectors/identity"
+	"aiwatch/collectors/logfile"
 	"aiwatch/collectors/modelfile"
 	"aiwatch/internal/event"
 )
@@ -67,45 +67,32 @@ const dateSlack = 5 * time.Second
 // long as a change may still be seen late.
 type actors struct {
 	c     *Collector
+	log   logfile.Log
 	now   time.Time
 	calls []*call
 }
 
-func newActors(c *Collector, now time.Time) *actors { return &actors{c: c, now: now} }
+func newActors(c *Collector, now time.Time) *actors {
+	a := &actors{c: c, now: now, log: logfile.Log{Path: c.cfg.AccessLog, Key: "log", Now: c.cfg.Now, Lost: c.lost}}
+	if c.cfg.Backfill {
+		a.log.Backfill = logfile.All
+	}
+	return a
+}
 
 // read takes what was added to the access log: acts on artifacts become events
 // at once, other acts are remembered.
-func (a *actors) read(out collectors.Output) error {
+func (a *actors) read(ctx context.Context, out collectors.Output) error {
 	if a.calls == nil {
 		if err := a.load(out); err != nil {
 			return err
 		}
 	}
-	var m mark
-	b, err := out.Get("log")
+	err := a.log.Read(ctx, out, func(l *logfile.Line) error { return a.line(out, l) })
 	if err != nil {
-		return err
+		return fmt.Errorf("read access_log %s: %w", a.log.Path, err)
 	}
-	known := b != nil && json.Unmarshal(b, &m) == nil
-	pending := 0
-	if err := follow(a.c.cfg.AccessLog, m, known, a.c.cfg.Backfill, func(line string, over bool, ref string, m mark) error {
-		if line != "" {
-			if err := a.line(out, line, over, ref, m); err != nil {
-				return err
-			}
-		}
-		out.Put("log", observed(m))
-		if pending++; pending%perCheckpoint == 0 {
-			return out.Checkpoint()
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
-	if pending == 0 {
-		return nil
-	}
-	return out.Checkpoint()
+	return nil
 }
 
 // load reads the remembered calls, and forgets those that explain nothing any
@@ -138,46 +125,42 @@ func (a *actors) load(out collectors.Output) error {
 	return out.Checkpoint()
 }
 
-func digest(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
-}
-
 // line takes one line of the log.
-func (a *actors) line(out collectors.Output, line string, over bool, ref string, m mark) error {
-	l, err := parseAccess(line)
-	if over {
-		err = fmt.Errorf("the line is over %d bytes", maxLine)
+func (a *actors) line(out collectors.Output, l *logfile.Line) error {
+	r, err := logfile.ParseRequest(l.Text)
+	if l.TooLong {
+		err = logfile.ErrTooLong
 	}
-	if errors.Is(err, errNoAccess) {
+	if errors.Is(err, logfile.ErrNoRequest) {
 		return nil
 	}
-	a.c.read(1, l.At.UnixMilli())
+	a.c.read(1, r.Time.UnixMilli())
 	if err != nil {
-		ev := a.event("record.damaged", "", event.Input, ref)
-		ev.Raw, ev.RawSHA256, ev.ParseError = strings.TrimRight(line, "\r\n"), digest([]byte(line)), err.Error()
-		ev.ID = event.MakeID(event.SourcetypeMLflow, "damaged", m.First, fmt.Sprint(m.Line), ev.RawSHA256)
+		ev := a.event("record.damaged", "", event.Input, l.Ref)
+		ev.Raw, ev.RawSHA256, ev.ParseError = string(l.Text), digest(l.Text), err.Error()
+		ev.ID = event.MakeID(event.SourcetypeMLflow, "damaged", l.File, fmt.Sprint(l.Number), ev.RawSHA256)
 		return out.Emit(&ev)
 	}
-	if l.At.IsZero() {
-		l.At = a.now
+	if art, ok := artifactOf(&r); ok {
+		return a.artifact(out, &r, &art, l)
 	}
-	if art, ok := l.artifact(); ok {
-		return a.artifact(out, &l, &art, ref, m)
-	}
-	verb, object, ok := l.verb()
-	if !ok || l.Method == "GET" || l.Method == "HEAD" || l.Method == "OPTIONS" || l.Status == 401 || l.Status == 403 || strings.HasSuffix(verb, "/search") {
+	verb, object, ok := verbOf(&r)
+	if !ok || r.Method == "GET" || r.Method == "HEAD" || r.Method == "OPTIONS" || r.Status == 401 || r.Status == 403 || strings.HasSuffix(verb, "/search") {
 		return nil
 	}
-	a.remember(out, &l, verb, object, ref, m)
+	a.remember(out, &r, verb, object, l)
 	return nil
 }
 
 // remember keeps a call that may explain a change which is yet to be seen.
-func (a *actors) remember(out collectors.Output, l *logLine, verb, object, ref string, m mark) {
+func (a *actors) remember(out collectors.Output, r *logfile.Request, verb, object string, l *logfile.Line) {
+	at := r.Time
+	if at.IsZero() {
+		at = l.Read
+	}
 	c := &call{
-		At: l.At.UnixMilli(), Verb: short(verb), Object: short(object), Status: l.Status, User: short(l.User), Src: a.client(l), Agent: short(l.Agent), Ref: ref,
-		key: fmt.Sprintf("c/%015d-%s-%d", max(0, l.At.UnixMilli()), m.First[:8], m.Line),
+		At: at.UnixMilli(), Verb: short(verb), Object: short(object), Status: r.Status, User: short(r.User), Src: a.client(r), Agent: short(r.Agent), Ref: l.Ref,
+		key: fmt.Sprintf("c/%015d-%s-%d", max(0, at.UnixMilli()), l.File[:8], l.Number),
 	}
 	a.calls = append(a.calls, c)
 	out.Put(c.key, observed(c))
@@ -193,15 +176,15 @@ func (a *actors) event(operation, id, kind, ref string) event.Event {
 }
 
 // artifact tells an act on an artifact, which no field of the API shows.
-func (a *actors) artifact(out collectors.Output, l *logLine, art *artifactCall, ref string, m mark) error {
-	ours := a.c.cfg.Username != "" && l.User == a.c.cfg.Username && strings.HasPrefix(l.Agent, "aiwatch")
-	if ours || l.Status == 401 || art.operation == "artifact.read" && l.Status == 404 {
+func (a *actors) artifact(out collectors.Output, r *logfile.Request, art *artifactCall, l *logfile.Line) error {
+	ours := a.c.cfg.Username != "" && r.User == a.c.cfg.Username && strings.HasPrefix(r.Agent, "aiwatch")
+	if ours || r.Status == 401 || art.operation == "artifact.read" && r.Status == 404 {
 		return nil
 	}
 	ws := ""
 	runID, modelID, rel := art.runID, art.modelID, art.path
 	var version string
-	ev := a.event(art.operation, "", "artifact", ref)
+	ev := a.event(art.operation, "", "artifact", l.Ref)
 	if art.key != "" {
 		if rest, ok := strings.CutPrefix(art.key, "workspaces/"); ok {
 			ws, _, _ = strings.Cut(rest, "/")
@@ -229,28 +212,35 @@ func (a *actors) artifact(out collectors.Output, l *logLine, art *artifactCall, 
 	ev.RunID, ev.LoggedModelID = runID, modelID
 	class := modelfile.Classify(rel)
 	ev.AssetRole, ev.AssetFormat = string(class.Role), string(class.Format)
-	ev.TimeBasis, ev.Time = exact, event.At(l.At)
-	ev.StatusCode, ev.Status = fmt.Sprint(l.Status), success
-	if l.Status >= 400 {
+	switch {
+	case !r.Time.IsZero():
+		ev.TimeBasis, ev.Time = exact, event.At(r.Time)
+	case !l.Since.IsZero():
+		ev.Time, ev.NotBefore = event.At(l.Read), event.At(l.Since)
+	default:
+		ev.Time = event.At(l.Read)
+	}
+	ev.StatusCode, ev.Status = fmt.Sprint(r.Status), success
+	if r.Status >= 400 {
 		ev.Status = "failure"
 	}
-	if art.operation == "artifact.read" && l.Bytes >= 0 {
-		ev.BytesOut = event.N(l.Bytes)
+	if art.operation == "artifact.read" && r.Bytes >= 0 {
+		ev.BytesOut = event.N(r.Bytes)
 	}
 	if model, number := a.c.versionOf(out, ws, runID, modelID); model != "" && ev.ModelName == "" {
 		ev.ModelName, ev.ModelVersion = model, number
 	}
-	ev.Src, ev.UserAgent = a.client(l), l.Agent
-	ev.UserID, ev.User, ev.UserType, ev.UserConfidence = a.principal(l.User)
-	ev.ID = event.MakeID(event.SourcetypeMLflow, "access", m.First, fmt.Sprint(m.Line), art.operation, ev.AssetID)
-	if l.Method != "GET" && l.Status/100 == 2 {
-		a.remember(out, l, l.Method+artifactVerb, ev.AssetID, ref, m)
+	ev.Src, ev.UserAgent = a.client(r), r.Agent
+	ev.UserID, ev.User, ev.UserType, ev.UserConfidence = a.principal(r.User)
+	ev.ID = event.MakeID(event.SourcetypeMLflow, "access", l.File, fmt.Sprint(l.Number), art.operation, ev.AssetID)
+	if r.Method != "GET" && r.Status/100 == 2 {
+		a.remember(out, r, r.Method+artifactVerb, ev.AssetID, l)
 	}
 	return out.Emit(&ev)
 }
 
-func (a *actors) client(l *logLine) string {
-	return collectors.ClientAddress(l.Peer, l.Forwarded, a.c.cfg.TrustedProxies)
+func (a *actors) client(r *logfile.Request) string {
+	return collectors.ClientAddress(r.Peer, r.Forwarded, a.c.cfg.TrustedProxies)
 }
 
 // principal resolves a name that the log holds; it is proven only where the

@@ -969,8 +969,37 @@ func TestLogRotation(t *testing.T) {
 	add(line(3) + line(4))
 	require.Len(t, w.poll(), 3)
 	require.Empty(t, w.poll())
-	add("\"PUT / HTTP/1.1\" nonsense\n" + strings.Repeat("y", 70_000) + "\n")
+	add("\"PUT / HTTP/1.1\" nonsense\n" + strings.Repeat("y", 2<<20) + "\n")
 	rows := w.poll()
 	require.Equal(t, "record.damaged", rows[0].s("operation"))
 	require.Len(t, rows, 2)
+
+	// What is gone is said, once; who encodes letters of a path is seen.
+	require.Empty(t, w.collector.Report().Notes)
+	require.NoError(t, os.WriteFile(cfg.AccessLog, []byte(strings.Replace(line(5), "mlflow-artifacts", "mlflow%2Dartifacts", 1)), 0o600))
+	require.Len(t, w.poll(), 1)
+	notes := w.collector.Report().Notes
+	require.Len(t, notes, 1)
+	require.Contains(t, notes[0], "access_log "+cfg.AccessLog+" was replaced")
+	require.Empty(t, w.collector.Report().Notes)
+}
+
+// TestUndatedLines: an act in a log without dates happened between two looks,
+// also in a log that was not there at the first.
+func TestUndatedLines(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{})
+	cfg := s.config()
+	cfg.Username, cfg.Password, cfg.AccessLog = "", "", s.log+".other"
+	w := newWatch(t, cfg)
+	w.poll()
+	looked := s.clock.now()
+	s.clock.skip(time.Minute)
+	require.NoError(t, os.WriteFile(cfg.AccessLog, []byte(`INFO:     10.0.0.7:36812 - "PUT /api/2.0/mlflow-artifacts/artifacts/0/`+strings.Repeat("1", 32)+`/artifacts/f HTTP/1.1" 200 OK`+"\n"), 0o600))
+	rows := w.poll()
+	require.Len(t, rows, 1)
+	require.Equal(t, "artifact.uploaded", rows[0].s("operation"))
+	require.Equal(t, "10.0.0.7", rows[0].s("src"))
+	require.Empty(t, rows[0].s("time_basis"))
+	require.InDelta(t, looked.Unix(), rows[0]["not_before"], 1)
+	require.InDelta(t, looked.Add(time.Minute).Unix(), rows[0]["_time"], 1)
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"aiwatch/collectors"
+	"aiwatch/collectors/logfile"
 )
 
 // Check reports what answers, what the account may see, what is switched on, how
@@ -44,7 +44,7 @@ func (c *Collector) Check(ctx context.Context) []collectors.Finding {
 	case srv.Major >= 3:
 		say(collectors.Good, "", "no webhook receiver: changes of aliases and tags are seen by the full sweep, every %s", c.cfg.Interval)
 	}
-	switch _, err := os.Stat(c.cfg.AccessLog); {
+	switch err := (&logfile.Log{Path: c.cfg.AccessLog}).Check(); {
 	case c.cfg.AccessLog == "":
 		say(collectors.Warning, "set access_log to the log of the proxy or server, gunicorn's has the names", "no access log: who made a change is not known, and reads and overwrites of artifacts are not seen")
 	case err != nil:

@@ -24,6 +24,7 @@ type Collector struct {
 
 	mu     sync.Mutex
 	report collectors.Report
+	losses []string // notes that no report has told yet
 }
 
 var (
@@ -114,7 +115,7 @@ func (c *Collector) Poll(ctx context.Context, out collectors.Output) error {
 	var lack, notices []string
 	if c.cfg.AccessLog != "" {
 		who = newActors(c, now)
-		if err := who.read(out); err != nil {
+		if err := who.read(ctx, out); err != nil {
 			return err
 		}
 	}
@@ -144,7 +145,7 @@ func (c *Collector) Poll(ctx context.Context, out collectors.Output) error {
 		complete = complete && p.area.Baseline && !p.area.Lacking
 	}
 	if who != nil {
-		if err := who.read(out); err != nil {
+		if err := who.read(ctx, out); err != nil {
 			failed = append(failed, err)
 		}
 	}
@@ -298,8 +299,18 @@ func (c *Collector) Report() collectors.Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.report
-	c.report.RecordsRead = 0
+	r.Notes = slices.Concat(r.Notes, c.losses)
+	c.report.RecordsRead, c.losses = 0, nil
 	return r
+}
+
+// lost notes that lines of the access log can't be read any more.
+func (c *Collector) lost(note string) {
+	note = "access_log " + note
+	c.cfg.Log.Warn(note)
+	c.mu.Lock()
+	c.losses = append(c.losses, note)
+	c.mu.Unlock()
 }
 
 // read counts records for the report.

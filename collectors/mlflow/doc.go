@@ -13,7 +13,8 @@
 //   - registry.go (models, versions, aliases, prompts), reread.go (the fast lane
 //     and webhooks), experiments.go, runs.go, lineage.go, loggedmodels.go,
 //     grants.go, artifacts.go: the objects; owners.go: what versions stand on.
-//   - accesslog.go, follow.go, actors.go: the second intake and who did it.
+//   - accesslog.go, actors.go: the second intake, by collectors/logfile, and who
+//     did it.
 //   - webhook.go: the receiver, which only hints at what to read again.
 //
 // Whatever a server sends was written by the people we watch: it becomes values

@@ -2,6 +2,8 @@ package mlflow
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -605,4 +607,9 @@ func (p *poll) runGone(id string) error {
 		})
 	}
 	return p.add(c)
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }

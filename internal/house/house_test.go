@@ -23,7 +23,7 @@ const module = "aiwatch"
 const all = "..."
 
 // source is what each source's collector may import.
-var source = []string{"collectors", "collectors/identity", "collectors/modelfile", "internal/event"}
+var source = []string{"collectors", "collectors/identity", "collectors/logfile", "collectors/modelfile", "internal/event"}
 
 // rooms says which of our packages a room's code may import; its own
 // subfolders that are no rooms of their own are part of it. Tests may import
@@ -35,6 +35,7 @@ var rooms = map[string][]string{
 	"collectors/s3access":  source,
 	"collectors/gitrepo":   source,
 	"collectors/identity":  {"internal/event"},
+	"collectors/logfile":   {},
 	"collectors/modelfile": {},
 	"forwarder":            {"forwarder/queue", "forwarder/archive", "internal/event"},
 	"forwarder/archive":    {},
@@ -124,6 +125,8 @@ func TestImportRule(t *testing.T) {
 		{"collectors/s3access/lines", "collectors/modelfile", true},
 		{"collectors/newsource", "collectors", true},
 		{"collectors/newsource", "collectors/identity", true},
+		{"collectors/newsource", "collectors/logfile", true},
+		{"collectors/logfile", "internal/event", false},
 		{"collectors/identity", "collectors", false},
 		{"collectors/newsource", "forwarder", false},
 		{"collectors/modelfile", "internal/event", false},
