@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/internal/hecserver"
+	"aiwatch/internal/s3sim"
 )
 
 // bench is a set-up that check finds nothing wrong with, for a test to break.
@@ -42,7 +43,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{dir: t.TempDir(), logs: newLogFolder(t), s3: newFakeS3(t)}
 	b.logs.add(t, 5)
 	text, _ := accessLines(0, 5, logsBegin)
-	b.s3.put(logKey(0), fakeObject{body: text})
+	b.s3.put(0, text)
 	var err error
 	b.hec, err = hecserver.New(hecserver.Config{
 		Tokens: []hecserver.Token{{Value: hecToken, Ack: true, Indexes: []string{"main"}}, {Value: disabledToken, Disabled: true}},
@@ -96,11 +97,11 @@ func (b *bench) setup(t *testing.T) setup {
 
 // s3Answers has the bucket answer every request with an error.
 func (b *bench) s3Answers(status int, code string, header ...string) {
-	b.s3.misbehave(func(w http.ResponseWriter, _ *http.Request, _ string) bool {
+	b.s3.Misbehave(func(w http.ResponseWriter, _ *http.Request, _ string) bool {
 		for i := 0; i < len(header); i += 2 {
 			w.Header().Set(header[i], header[i+1])
 		}
-		s3Error(w, status, code)
+		s3sim.Error(w, status, code)
 		return true
 	})
 }
@@ -200,9 +201,9 @@ func TestCheckNamesCauseAndFix(t *testing.T) {
 			exitUnavailable, "access denied", "grant s3:ListBucket on arn:aws:s3:::logs",
 		},
 		{"permission to read", func(_ *testing.T, b *bench) {
-			b.s3.misbehave(func(w http.ResponseWriter, _ *http.Request, key string) bool {
+			b.s3.Misbehave(func(w http.ResponseWriter, _ *http.Request, key string) bool {
 				if key != "" {
-					s3Error(w, http.StatusForbidden, "AccessDenied")
+					s3sim.Error(w, http.StatusForbidden, "AccessDenied")
 				}
 				return key != ""
 			})

@@ -12,6 +12,7 @@ import (
 
 	"aiwatch/internal/event"
 	"aiwatch/internal/hecserver"
+	"aiwatch/internal/s3sim"
 )
 
 // TestDiskFull: the state lies on a tmpfs of 4 MiB. The run says that it can't
@@ -94,15 +95,15 @@ func TestLargeObject(t *testing.T) {
 	}
 	hec := startReceiver(t, false, nil)
 	s3 := newFakeS3(t)
-	object := fakeObject{}
+	object := s3sim.Object{Modified: logsBegin}
 	var ids []event.ID
-	for object.size < size {
+	for object.Size < size {
 		line, id := accessLine(len(ids), logsBegin)
 		ids = append(ids, id)
-		object.size += int64(len(line)) + 1
+		object.Size += int64(len(line)) + 1
 	}
-	object.open = func() io.Reader { return &generated{records: len(ids)} }
-	s3.put(logKey(0), object)
+	object.Open = func() io.Reader { return &generated{records: len(ids)} }
+	s3.Put(logKey(0), object)
 	s := newSetup(t, s3.input(), hecStanza(hec.URL()))
 	most := s.start(t, "run", "--once").mostMiB(t)
 	hec.requireAll(t, ids)

@@ -20,6 +20,7 @@ import (
 	"aiwatch/internal/counterpart"
 	"aiwatch/internal/event"
 	"aiwatch/internal/hecserver"
+	"aiwatch/internal/s3sim"
 )
 
 // whole skips what starts the real program: with -short the rooms' own tests
@@ -291,7 +292,7 @@ func TestClockSetBack(t *testing.T) {
 	for pass, now := range []time.Time{right.Add(72 * time.Hour), right, right.Add(time.Minute)} {
 		text, more := accessLines(pass*100, 100, right)
 		ids = append(ids, more...)
-		s3.put(logKey(pass*60), fakeObject{body: text})
+		s3.put(pass*60, text)
 		var log output
 		p := &program{stdin: strings.NewReader(""), stdout: &log, stderr: &log, now: func() time.Time { return now }, getenv: func(name string) string { return secrets[name] }}
 		code := p.run(context.Background(), []string{"aiwatch", "run", "--once", "--conf", s.conf, "--state", s.state})
@@ -321,25 +322,25 @@ func TestBucketThatFails(t *testing.T) {
 		default:
 			ids = append(ids, more...)
 		}
-		s3.put(logKey(n), fakeObject{body: text})
+		s3.put(n, text)
 	}
 	var seen atomic.Int64
 	var moved atomic.Bool
-	s3.misbehave(func(w http.ResponseWriter, r *http.Request, key string) bool {
+	s3.Misbehave(func(w http.ResponseWriter, r *http.Request, key string) bool {
 		if key == "" {
 			return false
 		}
 		if moved.CompareAndSwap(false, true) { // all of it was listed
-			s3.drop(logKey(7))
+			s3.Drop(logKey(7))
 			text, _ := accessLines(11*perObject, 10, logsBegin)
-			s3.put(logKey(11), fakeObject{body: text})
+			s3.put(11, text)
 		}
 		switch n := seen.Add(1); {
 		case key == logKey(3): // for good: the pass can't end well
-			s3Error(w, http.StatusServiceUnavailable, "SlowDown")
+			s3sim.Error(w, http.StatusServiceUnavailable, "SlowDown")
 			return true
 		case n%5 == 1:
-			s3Error(w, http.StatusServiceUnavailable, "SlowDown")
+			s3sim.Error(w, http.StatusServiceUnavailable, "SlowDown")
 			return true
 		case n%5 == 3: // cut off
 			w.Header().Set("Content-Length", "1000000")
@@ -354,7 +355,7 @@ func TestBucketThatFails(t *testing.T) {
 	require.Contains(t, log, logKey(3))
 	require.Positive(t, hec.missing(ids))
 
-	s3.misbehave(nil)
+	s3.Misbehave(nil)
 	s.deliverOnce(t)
 	require.Zero(t, hec.requireAll(t, ids))
 	require.Equal(t, len(vanished), hec.missing(vanished))
@@ -377,7 +378,7 @@ func TestTinyObjects(t *testing.T) {
 	for n := range 10_000 {
 		text, more := accessLines(n, 1, logsBegin)
 		ids = append(ids, more...)
-		s3.put(logKey(n), fakeObject{body: text})
+		s3.put(n, text)
 	}
 	s := newSetup(t, s3.input(), hecStanza(hec.URL()))
 	s.deliverOnce(t)

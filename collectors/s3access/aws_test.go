@@ -56,10 +56,10 @@ func signedLogs(t *testing.T) (*signers, *fakeS3, Config) {
 	f, cfg := newFakeS3(t)
 	f.put("2026-11-23-11-00-00-AAAAAAAAAAAAAAAA", lines(0, 3, now.Add(-time.Hour)))
 	s := &signers{seen: map[string]bool{}}
-	f.fault = func(_ http.ResponseWriter, r *http.Request, _ string) bool {
+	f.Misbehave(func(_ http.ResponseWriter, r *http.Request, _ string) bool {
 		s.note(r)
 		return false
-	}
+	})
 	cfg.Start.At = now.Add(-24 * time.Hour)
 	cfg.AWS.AccessKeyID, cfg.AWS.SecretAccessKey = "", ""
 	return s, f, cfg

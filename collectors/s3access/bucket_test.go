@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/collectors"
+	"aiwatch/internal/s3sim"
 )
 
 // sampleLine is a record of a read, n in its request id.
@@ -74,7 +75,7 @@ func poll(t testing.TB, c *Collector, out collectors.Output) {
 
 func TestBothLayoutsOfABucket(t *testing.T) {
 	f, cfg := newFakeS3(t)
-	f.pages = 3
+	f.Page(3)
 	cfg.Start.At = now.Add(-30 * 24 * time.Hour)
 	at := now.Add(-3 * time.Hour)
 	f.put("web/2026-11-23-09-00-00-AAAAAAAAAAAAAAAA", lines(0, 3, at))
@@ -98,10 +99,10 @@ func TestBothLayoutsOfABucket(t *testing.T) {
 		want = append(want, fmt.Sprintf("REQ%013d", i))
 	}
 	require.Equal(t, want, out.requests())
-	gets := f.gets
+	gets := f.Gets()
 
 	poll(t, c, out)
-	require.Equal(t, gets, f.gets, "what is done is not read again")
+	require.Equal(t, gets, f.Gets(), "what is done is not read again")
 	require.Equal(t, 10, len(out.envelopes))
 
 	// Late by name, under both layouts.
@@ -170,15 +171,15 @@ func TestObjectsThatChangeUnderOurHands(t *testing.T) {
 	half := zipped(lines(3, 2000, at))
 	f.put(broken, half[:len(half)/2])
 	f.put("2026-11-23-09-00-03-DDDDDDDDDDDDDDDD", lines(9000, 1, at))
-	f.fault = func(_ http.ResponseWriter, r *http.Request, key string) bool {
+	f.Misbehave(func(_ http.ResponseWriter, r *http.Request, key string) bool {
 		switch key {
 		case vanishes:
-			f.drop(key)
+			f.Drop(key)
 		case shrinks:
 			f.put(key, lines(1, 1, at))
 		}
 		return false
-	}
+	})
 	c := collector(t, cfg)
 	out := newSink()
 	poll(t, c, out)
@@ -210,22 +211,20 @@ func TestServerErrorsAndTruncatedBodies(t *testing.T) {
 	}
 	f.put("2026-11-23-09-01-00-LARGELARGELARGEL", lines(objects*100, 2000, at)) // streamed
 	var requests atomic.Int64
-	f.fault = func(w http.ResponseWriter, r *http.Request, key string) bool {
+	f.Misbehave(func(w http.ResponseWriter, r *http.Request, key string) bool {
 		switch n := requests.Add(1); {
 		case n%5 == 0:
-			s3Error(w, 503, "SlowDown")
+			s3sim.Error(w, 503, "SlowDown")
 			return true
 		case key != "" && n%4 == 0: // the body breaks off
-			f.mu.Lock()
-			o := f.objects[key]
-			f.mu.Unlock()
-			w.Header().Set("ETag", o.etag())
-			w.Header().Set("Content-Length", fmt.Sprint(o.size))
-			_, _ = w.Write(o.body[:o.size/3])
+			o := f.Get(key)
+			w.Header().Set("ETag", o.ETag())
+			w.Header().Set("Content-Length", fmt.Sprint(o.Size))
+			_, _ = w.Write(o.Body[:o.Size/3])
 			panic(http.ErrAbortHandler)
 		}
 		return false
-	}
+	})
 	c := collector(t, cfg)
 	out := newSink()
 	for range 20 {
@@ -339,10 +338,10 @@ func TestLargeObjectInBoundedMemory(t *testing.T) {
 	cfg.Start.At = now.Add(-24 * time.Hour)
 	chunk := lines(0, 2000, now.Add(-time.Hour))
 	times := 20 * rounds(t) // 130 MB with 10 rounds, 2 GB with 160
-	f.objects["2026-11-23-09-00-00-AAAAAAAAAAAAAAAA"] = fakeObject{
-		size: int64(len(chunk) * times), modified: now,
-		open: func() io.Reader { return &repeated{chunk: chunk} },
-	}
+	f.Put("2026-11-23-09-00-00-AAAAAAAAAAAAAAAA", s3sim.Object{
+		Size: int64(len(chunk) * times), Modified: now,
+		Open: func() io.Reader { return &repeated{chunk: chunk} },
+	})
 	c := collector(t, cfg)
 	out := &countingOutput{}
 	var peak uint64

@@ -14,23 +14,24 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/collectors"
+	"aiwatch/internal/s3sim"
 )
 
 // Each broken set-up of a bucket, and the sentence that names it.
 func TestCheckOfABucket(t *testing.T) {
 	const name = "2026-11-23-09-00-00-AAAAAAAAAAAAAAAA"
-	answer := func(status int, code string, header ...string) func(http.ResponseWriter, *http.Request, string) bool {
+	answer := func(status int, code string, header ...string) s3sim.Fault {
 		return func(w http.ResponseWriter, _ *http.Request, _ string) bool {
 			for i := 0; i < len(header); i += 2 {
 				w.Header().Set(header[i], header[i+1])
 			}
-			s3Error(w, status, code)
+			s3sim.Error(w, status, code)
 			return true
 		}
 	}
 	for _, tc := range []struct {
 		name    string
-		fault   func(http.ResponseWriter, *http.Request, string) bool
+		fault   s3sim.Fault
 		change  func(*Config)
 		verdict collectors.Verdict
 		text    string
@@ -63,7 +64,7 @@ func TestCheckOfABucket(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			f, cfg := newFakeS3(t)
 			f.put(name, lines(0, 3, now))
-			f.fault = tc.fault
+			f.Misbehave(tc.fault)
 			if tc.change != nil {
 				tc.change(&cfg)
 			}
@@ -79,7 +80,7 @@ func TestCheckOfABucket(t *testing.T) {
 }
 
 func TestCheckOfTLS(t *testing.T) {
-	server := httptest.NewTLSServer(&fakeS3{objects: map[string]fakeObject{}})
+	server := httptest.NewTLSServer(s3sim.New("logs"))
 	defer server.Close()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
@@ -105,10 +106,10 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") }))
 	defer other.Close()
 	f, cfg := newFakeS3(t)
-	f.fault = func(w http.ResponseWriter, r *http.Request, _ string) bool {
+	f.Misbehave(func(w http.ResponseWriter, r *http.Request, _ string) bool {
 		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
 		return true
-	}
+	})
 	require.Error(t, collector(t, cfg).Poll(context.Background(), newSink()))
 	require.NotEqual(t, collectors.Good, collector(t, cfg).Check(context.Background())[0].Verdict)
 }

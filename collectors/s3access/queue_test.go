@@ -137,9 +137,9 @@ func TestNotificationsInAllTheirWrappings(t *testing.T) {
 	// The same object notified twice.
 	q.onDelete = nil
 	q.send(notification("logs", "in/a"))
-	gets := f.gets
+	gets := f.Gets()
 	poll(t, c, out)
-	require.Equal(t, gets, f.gets)
+	require.Equal(t, gets, f.Gets())
 	require.Empty(t, q.left())
 }
 
@@ -152,7 +152,7 @@ func TestObjectsOutsideTheConfiguredPlaceAreRefused(t *testing.T) {
 	out := newSink()
 	poll(t, c, out)
 	require.Equal(t, []string{"REQ0000000000001"}, out.requests())
-	require.Equal(t, 2, f.gets, "in/a, and in/../out/a by its very name")
+	require.Equal(t, 2, f.Gets(), "in/a, and in/../out/a by its very name")
 	require.Equal(t, 3, strings.Count(out.text(), `"operation":"record.damaged"`))
 	require.Contains(t, strings.Join(out.damages(), "\n"), "outside the configured bucket and prefix")
 	require.Contains(t, strings.Join(c.Report().Notes, "\n"), "s3://other-bucket/in/a")
@@ -177,7 +177,7 @@ func TestAnObjectThatCannotBeReadKeepsItsMessage(t *testing.T) {
 	f.put("in/a", lines(0, 1, now))
 	q.send(notification("logs", "in/a", "in/gone"))
 	denied := true
-	f.fault = faultIf(&denied, 403, "AccessDenied", "in/a")
+	f.Misbehave(faultIf(&denied, 403, "AccessDenied", "in/a"))
 	c := collector(t, cfg)
 	out := newSink()
 	err := c.Poll(context.Background(), out)
