@@ -11,13 +11,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"aiwatch/internal/house"
 )
 
 // TestDocsMessages: the messages that the page of troubles quotes are the
 // program's own. "..." in them stands for what is filled in.
 func TestDocsMessages(t *testing.T) {
 	const name = "docs/troubleshooting.md"
-	files := repositoryFiles(t)
+	files := house.Files(t, top)
 	literals := stringsOf(t, files)
 	p := readPages(t, files)[name]
 	require.NotNil(t, p)

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"aiwatch/internal/counterpart"
+	"aiwatch/internal/house"
 	"aiwatch/internal/splunkdsim"
 )
 
@@ -35,7 +36,7 @@ func TestDocsRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays scenarios and waits for programs")
 	}
-	pages := readPages(t, repositoryFiles(t))
+	pages := readPages(t, house.Files(t, top))
 	for _, name := range slices.Sorted(maps.Keys(pages)) {
 		p := pages[name]
 		if !slices.ContainsFunc(p.blocks, func(b block) bool { return len(b.words) > 0 }) {

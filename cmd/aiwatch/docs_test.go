@@ -22,6 +22,7 @@ import (
 	searchtime "aiwatch/internal/addon"
 	"aiwatch/internal/conf"
 	"aiwatch/internal/detection"
+	"aiwatch/internal/house"
 	"aiwatch/internal/spl"
 )
 
@@ -43,7 +44,7 @@ var (
 
 func readRepository(t *testing.T) *repository {
 	t.Helper()
-	files := repositoryFiles(t)
+	files := house.Files(t, top)
 	app, err := detection.FS()
 	require.NoError(t, err)
 	engine, err := detection.Engine(app, time.UTC)

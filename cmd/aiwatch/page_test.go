@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -63,22 +62,6 @@ func (b *block) file() string {
 		}
 	}
 	return ""
-}
-
-// repositoryFiles are the files of the repository, committed or about to be.
-func repositoryFiles(t *testing.T) []string {
-	t.Helper()
-	list := exec.CommandContext(t.Context(), "git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-	list.Dir = top
-	out, err := list.Output()
-	require.NoError(t, err)
-	var present []string
-	for name := range strings.SplitSeq(strings.Trim(string(out), "\x00"), "\x00") {
-		if _, err := os.Lstat(filepath.Join(top, name)); err == nil {
-			present = append(present, name)
-		}
-	}
-	return present
 }
 
 // readPages reads every page among the files. What a generator takes text from

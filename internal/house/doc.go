@@ -2,6 +2,6 @@
 // which, what may lie at the top of the repository, what no file may contain,
 // which licences the program may carry.
 //
-// It has no code for others. A new room gets a line in rooms, a new top-level
+// Its one function for others is Files, for tests. A new room gets a line in rooms, a new top-level
 // folder one in topLevel, each with its reason.
 package house

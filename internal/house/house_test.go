@@ -57,10 +57,11 @@ var rooms = map[string][]string{
 	"internal/addon":       {"internal/event"},
 	"internal/counterpart": {},
 	"internal/house":       {},
+	"internal/s3sim":       {},
 }
 
 // testOnly are rooms that exist for tests: no program imports them.
-var testOnly = []string{"internal/addontest", "internal/counterpart", "internal/house"}
+var testOnly = []string{"internal/addontest", "internal/counterpart", "internal/house", "internal/s3sim"}
 
 // topLevel are the folders at the top of the repository, which is Splunk's
 // add-on as well as a Go module.
@@ -165,7 +166,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 }
 
 func TestTopLevelFolders(t *testing.T) {
-	for _, file := range files(t) {
+	for _, file := range Files(t, root(t)) {
 		folder, _, nested := strings.Cut(file, "/")
 		if nested && topLevel[folder] == "" {
 			t.Errorf("%s: the top-level folder %s has no reason in topLevel", file, folder)
@@ -179,7 +180,7 @@ var stray = regexp.MustCompile(`(^|[^\w./-])/(work|root)/` +
 	`|\b(proxy|sum)\.golang\.org|registry\.npmjs|\bpypi\.org|pythonhosted\.org|\bindex-url\b`)
 
 func TestNoMachinePathNoRegistryNoBinary(t *testing.T) {
-	for _, file := range files(t) {
+	for _, file := range Files(t, root(t)) {
 		if path.Ext(file) == ".png" {
 			continue
 		}
@@ -324,22 +325,6 @@ func list(t *testing.T, args ...string) []pkg {
 		packages = append(packages, p)
 	}
 	return packages
-}
-
-// files are the files of the repository, committed or about to be, relative to
-// its root.
-func files(t *testing.T) []string {
-	t.Helper()
-	out := run(t, "git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-	var present []string
-	for file := range strings.SplitSeq(strings.Trim(string(out), "\x00"), "\x00") {
-		// A file deleted and not yet committed is listed and not there.
-		if _, err := os.Lstat(filepath.Join(root(t), file)); err == nil {
-			present = append(present, file)
-		}
-	}
-	require.NotEmpty(t, present)
-	return present
 }
 
 // run runs a command at the root and returns what it wrote.
