@@ -14,15 +14,10 @@
 package month
 
 import (
-	"bufio"
 	"cmp"
-	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -50,36 +45,18 @@ func (o *Options) fill() {
 }
 
 // Write writes the scenario's folder, which must not exist or be empty.
-func Write(dir string, o Options) (count words.Count, err error) {
+func Write(dir string, o Options) (words.Count, error) {
 	o.fill()
-	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		return count, fmt.Errorf("write a month: %s is not empty", dir)
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "lookups"), 0o755); err != nil {
-		return count, fmt.Errorf("write a month: %w", err)
-	}
 	m := &month{Options: o, Teller: &words.Teller{
 		Seed: o.Seed, Since: o.Start, End: o.Start.AddDate(0, 0, o.Days), Account: account, MLflow: o.MLflow,
 		Rand: rand.New(rand.NewPCG(o.Seed, 0x6d6f6e7468)),
 	}}
 	m.found()
-	for name, text := range m.files() {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			return count, fmt.Errorf("write a month: %w", err)
-		}
+	folder := words.Folder{Files: m.files(), Lookups: m.lookups(), Acts: "acts.ndjson.gz"}
+	if err := folder.Write(dir, m.write); err != nil {
+		return m.Count, fmt.Errorf("write a month: %w", err)
 	}
-	f, err := os.Create(filepath.Join(dir, "acts.ndjson.gz"))
-	if err != nil {
-		return count, fmt.Errorf("write a month: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	z, err := gzip.NewWriterLevel(f, gzip.BestSpeed)
-	if err != nil {
-		return count, err
-	}
-	out := bufio.NewWriterSize(z, 1<<18)
-	err = m.write(out)
-	return m.Count, errors.Join(err, out.Flush(), z.Close())
+	return m.Count, nil
 }
 
 // month is a month that is being told.
@@ -109,7 +86,7 @@ func (m *month) files() map[string]string {
 	for _, p := range m.projects {
 		repos = append(repos, "${GIT}/acme/"+p.name+".git")
 	}
-	files := map[string]string{
+	return map[string]string{
 		"scenario.yml": fmt.Sprintf(`name: a clean month, seed %d
 story: >
   %d people go about their work for %d days: they train, review, promote, serve, analyse and are on call.
@@ -162,8 +139,4 @@ pattern = ^(?P<name>[^/]+)/
 asset_type = dataset
 `,
 	}
-	for name, rows := range m.lookups() {
-		files[filepath.Join("lookups", name+".csv")] = strings.Join(rows, "\n") + "\n"
-	}
-	return files
 }

@@ -18,13 +18,10 @@
 package week
 
 import (
-	"bufio"
 	"cmp"
-	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -58,31 +55,20 @@ const (
 )
 
 // Write writes the scenario's folder, which must not exist or be empty.
-func Write(dir string, o Options) (count words.Count, err error) {
+func Write(dir string, o Options) (words.Count, error) {
 	if err := o.fill(); err != nil {
-		return count, err
-	}
-	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		return count, fmt.Errorf("write an insider's week: %s is not empty", dir)
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "lookups"), 0o755); err != nil {
-		return count, fmt.Errorf("write an insider's week: %w", err)
+		return words.Count{}, err
 	}
 	w := newWeek(o)
-	for name, text := range w.files() {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			return count, fmt.Errorf("write an insider's week: %w", err)
-		}
-	}
-	f, err := os.Create(filepath.Join(dir, "acts.ndjson"))
+	folder := words.Folder{Files: w.files(), Lookups: w.lookups(), Acts: "acts.ndjson"}
+	err := folder.Write(dir, func(out io.Writer) error {
+		w.tell()
+		return w.Write(out, w.End.AddDate(1, 0, 0))
+	})
 	if err != nil {
-		return count, fmt.Errorf("write an insider's week: %w", err)
+		return w.Count, fmt.Errorf("write an insider's week: %w", err)
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	w.tell()
-	out := bufio.NewWriter(f)
-	err = w.Write(out, w.End.AddDate(1, 0, 0))
-	return w.Count, errors.Join(err, out.Flush())
+	return w.Count, nil
 }
 
 // week is a week that is being told.
@@ -118,7 +104,7 @@ func (w *week) on(day int, clock string) time.Time {
 
 // files are what stands in the folder beside the acts.
 func (w *week) files() map[string]string {
-	files := map[string]string{
+	return map[string]string{
 		"scenario.yml": w.scenario(),
 		"inputs.conf": `[aiwatch_s3://acme]
 path = ${S3}
@@ -167,10 +153,6 @@ pattern = ^(?P<name>[^/]+)/
 asset_type = dataset
 `,
 	}
-	for name, rows := range w.lookups() {
-		files[filepath.Join("lookups", name+".csv")] = strings.Join(rows, "\n") + "\n"
-	}
-	return files
 }
 
 // scenario is scenario.yml.
