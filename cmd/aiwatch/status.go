@@ -17,6 +17,7 @@ import (
 	"aiwatch/forwarder"
 	"aiwatch/forwarder/archive"
 	"aiwatch/forwarder/queue"
+	"aiwatch/internal/event"
 )
 
 // administer attaches to whatever has the state, a running forwarder or nobody,
@@ -144,7 +145,7 @@ func describeArchive(s archive.Status) string {
 	case s.Files == 0:
 		return s.Path + " is empty"
 	}
-	text := fmt.Sprintf("%s: %d bytes in %d files, from %s to %s", s.Path, s.Bytes, s.Files, s.Oldest, s.Newest)
+	text := fmt.Sprintf("%s: %s in %d files, from %s to %s", s.Path, event.Size(s.Bytes), s.Files, s.Oldest, s.Newest)
 	if s.Damaged > 0 {
 		text += fmt.Sprintf("; %d of them are damaged and set aside", s.Damaged)
 	}

@@ -35,7 +35,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"until":   until,
 	"length":  length,
 	"counted": counted,
-	"bytes":   bytesOf,
+	"bytes":   event.Size,
 	"sure":    sure,
 	"actor":   actor,
 	"who":     who,
@@ -220,18 +220,6 @@ func until(from, to time.Time) string {
 		return to.UTC().Format("15:04")
 	}
 	return minute(to)
-}
-
-func bytesOf(n int64) string {
-	switch f := float64(n); {
-	case f >= 1e9:
-		return fmt.Sprintf("%.1f GB", f/1e9)
-	case f >= 1e6:
-		return fmt.Sprintf("%.1f MB", f/1e6)
-	case f >= 1e3:
-		return fmt.Sprintf("%.1f kB", f/1e3)
-	}
-	return strconv.FormatInt(n, 10) + " B"
 }
 
 // sure says how sure an actor is.

@@ -126,7 +126,7 @@ func TestShown(t *testing.T) {
 		{"s3://models", "", "models"},
 		{"s3://models/fraud/v3/part-1", "gold", "gold"},
 		{"s3://jewels/x/1", "", "a jewel"},
-		{"aiwatch:c/aiwatch_s3://prod", "", "aiwatch:c/aiwatch_s3://prod"},
+		{"aiwatch:c/aiwatch_s3://prod", "", "aiwatch_s3://prod"},
 		{"", "", "unknown"},
 	} {
 		engine := appEngine(t)

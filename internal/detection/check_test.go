@@ -51,7 +51,7 @@ func TestMistakes(t *testing.T) {
 		{"values(user_id) AS user_id", "values(userid) AS user_id", "search: |", "the schema has no field userid"},
 		{`"ref.deleted"`, `"ref.removed"`, "search: |", "no operation ref.removed"},
 		{"| where rewritten=1", "| transaction user | where rewritten=1", "| where rewritten=1", "transaction"},
-		{"$dropped$ commits", "$removed$ commits", "message:", "no row has the field removed"},
+		{"$dropped|commit$", "$removed|commit$", "message:", "no row has the field removed"},
 		{"score: 60\n  claimed", "score: 0\n  claimed", "score: 60", "score is 1 to 100"},
 		{"field: asset_id, type", "field: object, type", "objects:", "no row has the field object"},
 		{"fields: [asset_id, tip]", "fields: [asset_id, branch]", "fields: [asset_id, tip]", "no row has the field branch"},
@@ -149,8 +149,9 @@ func TestTheDocumentationIsCurrent(t *testing.T) {
 
 func TestMessageExpression(t *testing.T) {
 	for message, want := range map[string]string{
-		"$user$ did it":       "`aiwatch_text(user)`.\" did it\"",
-		`says "x\" to $user$`: "\"says \\\"x\\\\\\\" to \".`aiwatch_text(user)`",
+		"$user$ did it":       "`aiwatch_who(user)`.\" did it\"",
+		"$n|read$, $n|bytes$": "`aiwatch_counted(n,read,reads)`.\", \".`aiwatch_bytes(n)`",
+		`says "x\" to $user$`: "\"says \\\"x\\\\\\\" to \".`aiwatch_who(user)`",
 		"costs 5$":            `"costs 5$"`,
 	} {
 		require.Equal(t, want, messageExpression(message))

@@ -14,10 +14,24 @@ const SummaryIndex = "summary"
 // FindingFields are what a finding says. The search gives user, asset_id and
 // event_ids (values of event_id), and may give score and severity; the rest is
 // made from the file.
-var FindingFields = []string{"detection", "title", "user", "asset_id", "severity", "score", "message", "tactic", "event_ids"}
+var FindingFields = []string{"detection", "title", "user", "asset_id", "asset_name", "severity", "score", "message", "tactic", "event_ids"}
 
-// token is a field in a message.
-var token = regexp.MustCompile(`\$([A-Za-z_][A-Za-z0-9_.]*)\$`)
+// token is a field in a message: as it is, as bytes ($size|bytes$), or as so many
+// of something ($reads|read$, $lost|entry|entries$).
+var token = regexp.MustCompile(`\$([A-Za-z_][A-Za-z0-9_.]*)(?:\|([a-z]+))?(?:\|([a-z]+))?\$`)
+
+// words is the expression that puts what a token stands for into a sentence.
+func words(field, one, several string) string {
+	switch {
+	case one == "bytes":
+		return "`aiwatch_bytes(" + field + ")`"
+	case one != "":
+		return "`aiwatch_counted(" + field + "," + one + "," + orElse(several, one+"s") + ")`"
+	case field == "user":
+		return "`aiwatch_who(" + field + ")`"
+	}
+	return "`aiwatch_text(" + field + ")`"
+}
 
 // Saved is the search as it is shipped: the file's, whose rows are then named
 // after persons, relieved of what the allow list excuses and given the fields of
@@ -36,7 +50,8 @@ func (d *Detection) Saved() string {
 		"\n| eval actor=user" +
 		"\n| `aiwatch_person(user)`" +
 		fmt.Sprintf("\n| `aiwatch_not_allowed(%d)`", d.Number) +
-		fmt.Sprintf("\n| eval detection=%q, title=%s, tactic=%q, severity=coalesce(severity,%q), score=coalesce(score,%s), event_ids=`aiwatch_event_ids`, message=%s",
+		"\n| `aiwatch_listed_name`" +
+		fmt.Sprintf("\n| eval detection=%q, title=%s, tactic=%q, severity=coalesce(severity,%q), score=coalesce(score,%s), asset_name=`aiwatch_asset`, event_ids=`aiwatch_event_ids`, message=%s",
 			strconv.Itoa(d.Number), quote(d.Name), d.Tactic, d.Severity, score, messageExpression(d.Risk.Message)) +
 		"\n| `" + d.Filter() + "`"
 }
@@ -49,7 +64,10 @@ func messageExpression(message string) string {
 		if m[0] > at {
 			parts = append(parts, quote(message[at:m[0]]))
 		}
-		parts = append(parts, "`aiwatch_text("+message[m[2]:m[3]]+")`")
+		parts = append(parts, token.ReplaceAllStringFunc(message[m[0]:m[1]], func(t string) string {
+			found := token.FindStringSubmatch(t)
+			return words(found[1], found[2], found[3])
+		}))
 		at = m[1]
 	}
 	if at < len(message) {
