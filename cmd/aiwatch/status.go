@@ -72,11 +72,11 @@ func printStatus(out io.Writer, s forwarder.Status, now time.Time) error {
 	} else {
 		row("forwarder", "does not run, collector %s", s.Collector)
 	}
-	row("waiting", "%d events, %d bytes compressed%s", s.Waiting.Events, s.Waiting.Bytes, since(", the oldest for ", s.Oldest, now))
+	row("waiting", "%d events, %s compressed%s", s.Waiting.Events, event.Size(s.Waiting.Bytes), since(", the oldest for ", s.Oldest, now))
 	if s.Unconfirmed > 0 {
 		row("unconfirmed", "%d events of them were sent and wait for the indexer's word", s.Unconfirmed)
 	}
-	row("file", "%d bytes", s.FileBytes)
+	row("file", "%s", event.Size(s.FileBytes))
 	if a := s.Archive; a != nil {
 		row("archive", "%s", describeArchive(*a))
 	}
