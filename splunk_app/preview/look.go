@@ -13,6 +13,7 @@ type panel struct {
 	Head    []string   `json:"head"`   // of a table
 	Rows    [][]string `json:"rows"`   // those on its first page
 	Marks   int        `json:"marks"`  // of a chart: points and lines
+	Points  []string   `json:"points"` // of a chart, as a screen reader says them: "2. robin, 1,060. critical."
 	Failed  bool       `json:"failed"` // it shows why it has nothing to show
 	Message string     `json:"message"`
 	Box     struct{ X, Y, W, H float64 }
@@ -54,6 +55,7 @@ return {
 		head: [...panel.querySelectorAll('[data-test="head-cell"]')].map(text),
 		rows: [...panel.querySelectorAll('[data-test="body"] [data-test="row"]')].map((row) => [...row.querySelectorAll('[data-test="cell"]')].map(text)),
 		marks: panel.querySelectorAll('.highcharts-point, .highcharts-graph').length,
+		points: [...panel.querySelectorAll('.highcharts-point[aria-label]')].map((e) => e.getAttribute('aria-label').replace(/\s+/g, ' ')),
 		failed: !!panel.querySelector('[data-test="viz-waiting-for-input"], [data-test="status-icon-container"] [data-test="clickable"]'),
 		message: text(panel.querySelector('[data-test="viz-waiting-for-input-message"]')),
 		Box: box(panel),

@@ -177,6 +177,70 @@ func (p *panel) chartDiffers(option func(string) string, r *spl.Result) (wrong [
 	if p.Marks == 0 && slices.ContainsFunc(r.Rows, drawable) {
 		wrong = append(wrong, "draws nothing")
 	}
+	if len(r.Rows) > saidPoints {
+		return wrong
+	}
+	says := func(text string, value spl.Value) bool { return shows(text, value, 8) }
+	if option("yAxisScale") == "log" {
+		says = saysLogarithm
+	}
+	return append(wrong, p.pointsDiffer(ys, says, r)...)
+}
+
+// saysLogarithm tells whether a text is where the renderer puts a value on a
+// logarithmic axis, which below 10 bends towards 0.
+func saysLogarithm(text string, value spl.Value) bool {
+	v, isNumber := value.Float()
+	got, err := strconv.ParseFloat(text, 64)
+	size := math.Abs(v)
+	if size < 10 {
+		size += (10 - size) / 10
+	}
+	return isNumber && err == nil && math.Abs(math.Copysign(math.Log10(size), v)-got) < 1e-4
+}
+
+// saidPoints is how many points of a series the renderer says at most.
+const saidPoints = 199
+
+// saidPoint is a point as it is said: its number in its series, where it lies, its
+// value, and its series where there are several.
+var saidPoint = regexp.MustCompile(`^(\d+)\. .*, (-?[\d,]*\.?\d+)\.(?: (.*)\.)?$`)
+
+// pointsDiffer compares each point that is drawn with its row, and the other way
+// round. Of a stack, nothing is drawn of what is zero.
+func (p *panel) pointsDiffer(ys []string, says func(string, spl.Value) bool, r *spl.Result) (wrong []string) {
+	drawn := map[string]string{} // values by series and number
+	for _, text := range p.Points {
+		m := saidPoint.FindStringSubmatch(text)
+		if m == nil {
+			wrong = append(wrong, fmt.Sprintf("says %q of a point", text))
+			continue
+		}
+		drawn[m[3]+" "+m[1]] = m[2]
+	}
+	for _, y := range ys {
+		series := spaced(y)
+		if len(ys) == 1 {
+			series = ""
+		}
+		for n, row := range r.Rows {
+			key := fmt.Sprint(series, " ", n+1)
+			shown, found := drawn[key]
+			delete(drawn, key)
+			value := r.Get(row, y)
+			number, _ := value.Float()
+			switch {
+			case !found && (value.IsNull() || number == 0):
+			case !found:
+				wrong = append(wrong, fmt.Sprintf("does not draw %s of row %d, which is %s", y, n+1, value))
+			case !says(shown, value):
+				wrong = append(wrong, fmt.Sprintf("draws %s for %s of row %d, which is %s", shown, y, n+1, value))
+			}
+		}
+	}
+	for key, value := range drawn {
+		wrong = append(wrong, fmt.Sprintf("draws %s at %q, and there is no such row", value, key))
+	}
 	return wrong
 }
 
