@@ -219,7 +219,7 @@ func (c *Collector) newRepository(address string) (*repository, error) {
 		return nil, fmt.Errorf("the protocol %q is not one of https, ssh, http (loopback) or a local path", scheme)
 	}
 	return &repository{
-		c: c, id: "git:" + host + "/" + path, host: host, path: path, remote: remote,
+		c: c, id: collectors.RepositoryID(host, path), host: host, path: path, remote: remote,
 		key:    "g/" + shortHash(remote) + "/",
 		mirror: newMirror(cfg, g, remote),
 	}, nil

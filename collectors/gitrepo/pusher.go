@@ -200,10 +200,10 @@ func (j joins) credit(c *Collector, ev *event.Event, ref string) {
 // of the repository in any case. A log may know it by more folders than we do
 // (/srv/git/acme/vision.git) or by fewer.
 func (c *Collector) findRepo(p string) (r *repository, id, name string) {
-	name = cleanRepoPath(p)
+	name = collectors.RepositoryPath(p)
 	var best *repository
 	for _, r := range c.repos {
-		if r.mirror.git.protocol == "file" && cleanRepoPath(r.remote) == name {
+		if r.mirror.git.protocol == "file" && collectors.RepositoryPath(r.remote) == name {
 			return r, r.id, r.path
 		}
 		if (name == r.path || strings.HasSuffix(name, "/"+r.path)) && (best == nil || len(r.path) > len(best.path)) {
@@ -226,11 +226,11 @@ func (c *Collector) findRepo(p string) (r *repository, id, name string) {
 		return best, best.id, best.path
 	}
 	if c.cfg.Root != "" {
-		if rel, ok := strings.CutPrefix(name, cleanRepoPath(c.cfg.Root)+"/"); ok {
+		if rel, ok := strings.CutPrefix(name, collectors.RepositoryPath(c.cfg.Root)+"/"); ok {
 			name = rel
 		}
 	}
-	return nil, "git:" + c.logHost() + "/" + name, name
+	return nil, collectors.RepositoryID(c.logHost(), name), name
 }
 
 // logHost is the host of repositories that a log names and we do not watch.

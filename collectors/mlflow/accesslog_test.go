@@ -68,6 +68,7 @@ func TestGitRepo(t *testing.T) {
 		"https://user:pw@GitHub.com:8443/acme/churn/": "git:github.com/acme/churn",
 		"ssh://git@git.acme.io:2222/ml/churn.git":     "git:git.acme.io/ml/churn",
 		"/srv/repos/churn":                            "",
+		"file:///srv/repos/churn":                     "",
 		"":                                            "",
 	} {
 		require.Equal(t, want, gitRepo(in), in)

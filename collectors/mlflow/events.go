@@ -2,12 +2,12 @@ package mlflow
 
 import (
 	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"aiwatch/collectors"
 	"aiwatch/internal/event"
 )
 
@@ -218,23 +218,11 @@ func listed(m map[string]string) []string {
 	return list
 }
 
-// gitRepo returns the one form of a repository's address: git:<host>/<path>.
+// gitRepo names the repository of an address; empty where that is no remote one.
 func gitRepo(address string) string {
-	address = strings.TrimSpace(address)
-	if address == "" {
+	host, path, err := collectors.SplitRepository(address)
+	if err != nil {
 		return ""
 	}
-	host, path := "", ""
-	if u, err := url.Parse(address); err == nil && u.Host != "" {
-		host, path = u.Hostname(), u.Path
-	} else if before, after, ok := strings.Cut(address, ":"); ok && !strings.Contains(before, "/") {
-		host, path = before[strings.LastIndexByte(before, '@')+1:], after
-	} else {
-		return ""
-	}
-	path = strings.TrimSuffix(strings.Trim(path, "/"), ".git")
-	if host == "" || path == "" {
-		return ""
-	}
-	return "git:" + strings.ToLower(host) + "/" + path
+	return collectors.RepositoryID(host, path)
 }
