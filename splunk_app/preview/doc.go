@@ -5,6 +5,7 @@
 //
 // The way through it:
 //
+//	open.go      the whole of it, for the commands
 //	data.go      what is searched: a played scenario, a file, or events as they come
 //	play.go      has the program play a scenario once, and keeps what came of it
 //	rest.go      splunkd's search REST: jobs, results, chained searches

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -31,41 +30,24 @@ func run(ctx context.Context) (err error) {
 	receive := flag.Bool("receive", false, "search what comes to an embedded HEC receiver, as it comes")
 	source.Flags(flag.CommandLine)
 	flag.Parse()
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	root, err := preview.FindRoot()
-	if err != nil {
-		return err
-	}
-	packages, err := root.Packages()
-	if err != nil {
-		return err
-	}
-	bundle, err := preview.Build(packages)
-	if err != nil {
-		return err
-	}
 	source.Live = *receive
-	data, err := source.Load(ctx, root, log)
-	if err != nil {
-		return err
-	}
-	server, err := preview.Serve(*listen, preview.Config{App: func() (fs.FS, error) { return root.App() }, Data: data, Bundle: bundle})
+	app, err := preview.Open(ctx, *listen, source, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err != nil {
 		return err
 	}
 	if *receive {
 		token := rand.Text()
-		receiver, err := preview.Receive("127.0.0.1:0", token, data)
+		receiver, err := preview.Receive("127.0.0.1:0", token, app.Data)
 		if err != nil {
-			return errors.Join(err, server.Close())
+			return errors.Join(err, app.Close())
 		}
 		defer func() { err = errors.Join(err, receiver.Close()) }()
 		fmt.Printf("events go to %s/services/collector with the token %s\n", receiver.URL(), token)
 	}
-	fmt.Printf("the app is at %s, as of %s\n", server.URL, data.Now().Format("2006-01-02 15:04 MST"))
+	fmt.Printf("the app is at %s, as of %s\n", app.URL, app.Data.Now().Format("2006-01-02 15:04 MST"))
 	select {
 	case <-ctx.Done():
-	case <-server.Done():
+	case <-app.Done():
 	}
-	return server.Close()
+	return app.Close()
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -37,44 +36,28 @@ func run(ctx context.Context) (err error) {
 	if (*out == "") == (*pictures == "") {
 		return errors.New("name the picture with --out FILE, or all of them with --pictures DIR")
 	}
-	root, err := preview.FindRoot()
+	app, err := preview.Open(ctx, "127.0.0.1:0", source, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err != nil {
 		return err
 	}
-	packages, err := root.Packages()
-	if err != nil {
-		return err
-	}
-	bundle, err := preview.Build(packages)
-	if err != nil {
-		return err
-	}
-	data, err := source.Load(ctx, root, slog.New(slog.NewTextHandler(os.Stderr, nil)))
-	if err != nil {
-		return err
-	}
-	server, err := preview.Serve("127.0.0.1:0", preview.Config{App: func() (fs.FS, error) { return root.App() }, Data: data, Bundle: bundle})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, server.Close()) }()
-	browser, err := preview.StartBrowser(packages)
+	defer func() { err = errors.Join(err, app.Close()) }()
+	browser, err := preview.StartBrowser(app.Packages)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, browser.Close()) }()
 	shots := []preview.Shot{{View: *view, Theme: *theme, Width: *width, Path: *out}}
 	if *pictures != "" {
-		app, err := root.App()
+		tree, err := app.Root.App()
 		if err != nil {
 			return err
 		}
-		if shots, err = preview.Pictures(app, *pictures); err != nil {
+		if shots, err = preview.Pictures(tree, *pictures); err != nil {
 			return err
 		}
 	}
 	for _, shot := range shots {
-		said, err := browser.Shoot(server.URL, shot)
+		said, err := browser.Shoot(app.URL, shot)
 		for _, text := range said {
 			fmt.Fprintf(os.Stderr, "%s: %s\n", shot.View, text)
 		}
