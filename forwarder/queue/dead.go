@@ -87,15 +87,6 @@ func (q *Queue) DeadLetter(number uint64) (d DeadLetter, found bool, err error) 
 	return d, found, err
 }
 
-// CountDeadLetters returns how many refused events are kept.
-func (q *Queue) CountDeadLetters() (n int, err error) {
-	err = q.view(func(tx *bbolt.Tx) error {
-		n = tx.Bucket(deadBucket).Stats().KeyN
-		return nil
-	})
-	return n, err
-}
-
 func decodeDead(key, stored []byte) (d DeadLetter, err error) {
 	value, err := unsummed(key, stored)
 	if err != nil {

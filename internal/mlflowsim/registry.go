@@ -340,14 +340,6 @@ func (s *Server) untagVersion(c *call) (object, error) {
 	return nil, nil
 }
 
-// SetSource changes a version's source, as an edit of the database does: no call
-// can.
-func (s *Server) SetSource(name string, number int, source string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.models[name].versions[number].source = source
-}
-
 func (s *Server) searchModels(c *call) (object, error) {
 	f, err := parseFilter(c.str("filter"))
 	if err != nil {
