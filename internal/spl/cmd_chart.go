@@ -77,15 +77,7 @@ func (c *chartCommand) option(p *parser, o option, to **span, numeric bool) erro
 }
 
 func (c *chartCommand) takeOptions(p *parser, to **span, numeric bool) error {
-	for {
-		o, ok, err := p.option()
-		if err != nil || !ok {
-			return err
-		}
-		if err := c.option(p, o, to, numeric); err != nil {
-			return err
-		}
-	}
+	return p.options(func(o option) error { return c.option(p, o, to, numeric) })
 }
 
 func parseChart(p *parser, at place) (command, error) {

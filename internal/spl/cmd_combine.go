@@ -291,14 +291,7 @@ type appendCommand struct {
 
 func parseAppend(p *parser, at place) (command, error) {
 	c := &appendCommand{place: at, maxOut: appendLimit, sameIn: at.name == "appendpipe"}
-	for {
-		o, ok, err := p.option()
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			break
-		}
+	if err := p.options(func(o option) (err error) {
 		switch {
 		case c.sameIn && o.key == "run_in_preview":
 			_, err = p.boolOption(at.name, o)
@@ -313,9 +306,9 @@ func parseAppend(p *parser, at place) (command, error) {
 		default:
 			err = p.unknownOption(at.name, o, "maxout", "maxtime", "timeout", "extendtimerange")
 		}
-		if err != nil {
-			return nil, err
-		}
+		return err
+	}); err != nil {
+		return nil, err
 	}
 	sub, err := p.subsearchFor(at.name, c.sameIn)
 	if err != nil {
@@ -434,14 +427,7 @@ type makeresultsCommand struct {
 
 func parseMakeresults(p *parser, at place) (command, error) {
 	c := &makeresultsCommand{place: at, n: 1}
-	for {
-		o, ok, err := p.option()
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			break
-		}
+	if err := p.options(func(o option) (err error) {
 		switch o.key {
 		case "count":
 			c.n, err = p.intOption("makeresults", o, 0)
@@ -458,9 +444,9 @@ func parseMakeresults(p *parser, at place) (command, error) {
 		default:
 			err = p.unknownOption("makeresults", o, "count", "annotate", "format", "data")
 		}
-		if err != nil {
-			return nil, err
-		}
+		return err
+	}); err != nil {
+		return nil, err
 	}
 	if (c.format == "") != (c.data == "") {
 		return nil, p.refuse(at.pos, "makeresults: format and data go together")
@@ -550,14 +536,7 @@ type collectCommand struct {
 
 func parseCollect(p *parser, at place) (command, error) {
 	c := &collectCommand{place: at, extra: map[string]string{}}
-	for {
-		o, ok, err := p.option()
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			break
-		}
+	if err := p.options(func(o option) (err error) {
 		switch o.key {
 		case "index":
 			c.index = o.value
@@ -577,9 +556,9 @@ func parseCollect(p *parser, at place) (command, error) {
 		default:
 			err = p.unknownOption("collect", o, "index", "testmode", "source", "host", "sourcetype", "marker")
 		}
-		if err != nil {
-			return nil, err
-		}
+		return err
+	}); err != nil {
+		return nil, err
 	}
 	if c.index == "" {
 		return nil, p.refuse(at.pos, "collect needs index=")
@@ -662,16 +641,10 @@ func parseSavedsearch(p *parser, at place) (command, error) {
 		return nil, err
 	}
 	c := &savedCommand{at, name, map[string]string{}}
-	for {
-		o, ok, err := p.option()
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return c, nil
-		}
+	return c, p.options(func(o option) error {
 		c.args[o.key] = o.value
-	}
+		return nil
+	})
 }
 
 func (c *savedCommand) need(*fieldSet) *fieldSet { return &fieldSet{} }

@@ -579,9 +579,7 @@ func parseMakemv(p *parser, at place) (command, error) {
 }
 
 func (c *makemvCommand) need(out *fieldSet) *fieldSet {
-	in := out.clone()
-	in.add(c.field)
-	return in
+	return out.with(c.field)
 }
 
 func (c *makemvCommand) open(x *execution, in *flow) (*flow, error) {
@@ -639,9 +637,7 @@ func parseMvexpand(p *parser, at place) (command, error) {
 }
 
 func (c *mvexpandCommand) need(out *fieldSet) *fieldSet {
-	in := out.clone()
-	in.add(c.field)
-	return in
+	return out.with(c.field)
 }
 
 func (c *mvexpandCommand) open(x *execution, in *flow) (*flow, error) {
@@ -765,9 +761,7 @@ func parseNomv(p *parser, at place) (command, error) {
 }
 
 func (c *nomvCommand) need(out *fieldSet) *fieldSet {
-	in := out.clone()
-	in.add(c.field)
-	return in
+	return out.with(c.field)
 }
 
 func (c *nomvCommand) open(x *execution, in *flow) (*flow, error) {
@@ -856,9 +850,7 @@ func parseRex(p *parser, at place) (command, error) {
 }
 
 func (c *rexCommand) need(out *fieldSet) *fieldSet {
-	in := out.clone()
-	in.add(c.field)
-	return in
+	return out.with(c.field)
 }
 
 func (c *rexCommand) open(x *execution, in *flow) (*flow, error) {
@@ -1435,9 +1427,7 @@ func parseSpath(p *parser, at place) (command, error) {
 }
 
 func (c *spathCommand) need(out *fieldSet) *fieldSet {
-	in := out.clone()
-	in.add(c.input)
-	return in
+	return out.with(c.input)
 }
 
 func (c *spathCommand) open(x *execution, in *flow) (*flow, error) {

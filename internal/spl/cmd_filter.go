@@ -179,9 +179,7 @@ func (p *parser) regexField() (string, error) {
 }
 
 func (c *regexCommand) need(out *fieldSet) *fieldSet {
-	in := out.clone()
-	in.add(c.field)
-	return in
+	return out.with(c.field)
 }
 
 func (c *regexCommand) open(x *execution, in *flow) (*flow, error) {

@@ -25,23 +25,16 @@ type lookupCommand struct {
 
 func parseLookup(p *parser, at place) (command, error) {
 	c := &lookupCommand{place: at}
-	for {
-		o, ok, err := p.option()
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			break
-		}
+	if err := p.options(func(o option) (err error) {
 		switch o.key {
 		case "local", "update": // where a lookup runs changes no result
 			_, err = p.boolOption("lookup", o)
 		default:
 			err = p.unknownOption("lookup", o, "local", "update")
 		}
-		if err != nil {
-			return nil, err
-		}
+		return err
+	}); err != nil {
+		return nil, err
 	}
 	return c, c.parse(p)
 }
@@ -233,24 +226,24 @@ type inputlookupCommand struct {
 	where      searchExpr
 }
 
+// tableAndOptions takes the name of a lookup, with options before and behind it.
+func (p *parser) tableAndOptions(cmd string, table *string, at *int, take func(option) error) error {
+	if err := p.options(take); err != nil {
+		return err
+	}
+	p.space()
+	*at = p.offset(p.pos)
+	name, err := p.plainField(cmd)
+	if err != nil {
+		return err
+	}
+	*table = name
+	return p.options(take)
+}
+
 func parseInputlookup(p *parser, at place) (command, error) {
 	c := &inputlookupCommand{place: at, max: 1_000_000_000}
-	for {
-		o, ok, err := p.option()
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			if c.table != "" {
-				break
-			}
-			p.space()
-			c.tableAt = p.offset(p.pos)
-			if c.table, err = p.plainField("inputlookup"); err != nil {
-				return nil, err
-			}
-			continue
-		}
+	if err := p.tableAndOptions("inputlookup", &c.table, &c.tableAt, func(o option) (err error) {
 		switch o.key {
 		case "append":
 			c.appendTo, err = p.boolOption("inputlookup", o)
@@ -263,9 +256,9 @@ func parseInputlookup(p *parser, at place) (command, error) {
 		default:
 			err = p.unknownOption("inputlookup", o, "append", "start", "max", "strict")
 		}
-		if err != nil {
-			return nil, err
-		}
+		return err
+	}); err != nil {
+		return nil, err
 	}
 	if p.acceptWord("where") {
 		at := p.pos
@@ -356,22 +349,7 @@ type outputlookupCommand struct {
 
 func parseOutputlookup(p *parser, at place) (command, error) {
 	c := &outputlookupCommand{place: at, createEmpty: true, overrideIfEmpty: true}
-	for {
-		o, ok, err := p.option()
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			if c.table != "" {
-				break
-			}
-			p.space()
-			c.tableAt = p.offset(p.pos)
-			if c.table, err = p.plainField("outputlookup"); err != nil {
-				return nil, err
-			}
-			continue
-		}
+	if err := p.tableAndOptions("outputlookup", &c.table, &c.tableAt, func(o option) (err error) {
 		switch o.key {
 		case "append":
 			c.appendTo, err = p.boolOption("outputlookup", o)
@@ -389,9 +367,9 @@ func parseOutputlookup(p *parser, at place) (command, error) {
 		default:
 			err = p.unknownOption("outputlookup", o, "append", "create_empty", "override_if_empty", "createinapp", "key_field", "max")
 		}
-		if err != nil {
-			return nil, err
-		}
+		return err
+	}); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

@@ -275,14 +275,7 @@ type tstatsCommand struct {
 func parseTstats(p *parser, at place) (command, error) {
 	c := &tstatsCommand{place: at}
 	known := []string{"summariesonly", "allow_old_summaries", "prestats", "append", "local", "chunk_size", "fillnull_value"}
-	for {
-		o, ok, err := p.option()
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			break
-		}
+	if err := p.options(func(o option) (err error) {
 		on := false
 		switch o.key {
 		case "allow_old_summaries", "local":
@@ -298,9 +291,9 @@ func parseTstats(p *parser, at place) (command, error) {
 		default:
 			err = p.unknownOption("tstats", o, known...)
 		}
-		if err != nil {
-			return nil, err
-		}
+		return err
+	}); err != nil {
+		return nil, err
 	}
 	var err error
 	if c.list, err = p.aggregates("tstats", "FROM", "WHERE", "BY", "GROUPBY"); err != nil {

@@ -20,28 +20,21 @@ type statsCommand struct {
 
 func parseStats(p *parser, at place) (command, error) {
 	c := &statsCommand{place: at}
-	for {
-		o, ok, err := p.option()
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			break
-		}
+	if err := p.options(func(o option) (err error) {
 		switch o.key {
 		case "allnum":
 			c.allNum, err = p.boolOption(at.name, o)
 		case "partitions": // spreads the work in Splunk, changes no result
 			if at.name != "stats" {
-				return nil, p.unknownOption(at.name, o, "allnum")
+				return p.unknownOption(at.name, o, "allnum")
 			}
 			_, err = p.intOption(at.name, o, 0)
 		default:
-			return nil, p.unknownOption(at.name, o, "allnum")
+			return p.unknownOption(at.name, o, "allnum")
 		}
-		if err != nil {
-			return nil, err
-		}
+		return err
+	}); err != nil {
+		return nil, err
 	}
 	var err error
 	if c.list, err = p.aggregates(at.name, "BY"); err != nil {

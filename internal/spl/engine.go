@@ -489,6 +489,12 @@ func (s *fieldSet) clone() *fieldSet {
 	return out
 }
 
+func (s *fieldSet) with(names ...string) *fieldSet {
+	out := s.clone()
+	out.add(names...)
+	return out
+}
+
 func (s *fieldSet) without(names ...string) *fieldSet {
 	out := s.clone()
 	for _, n := range names {

@@ -281,45 +281,10 @@ func buildSearchMatch(c *compiler, at *call) (evalFn, staticType, error) {
 
 // searchTest compiles a search expression for rows.
 func (c *compiler) searchTest(e searchExpr) (func(Row) bool, error) {
-	list := func(es []searchExpr) ([]func(Row) bool, error) {
-		var out []func(Row) bool
-		for _, e := range es {
-			t, err := c.searchTest(e)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, t)
-		}
-		return out, nil
+	if test, ok, err := joined(e, c.searchTest); ok {
+		return test, err
 	}
 	switch n := e.(type) {
-	case searchAll:
-		return func(Row) bool { return true }, nil
-	case searchNone:
-		return func(Row) bool { return false }, nil
-	case searchAnd:
-		tests, err := list(n)
-		return func(r Row) bool {
-			for _, t := range tests {
-				if !t(r) {
-					return false
-				}
-			}
-			return true
-		}, err
-	case searchOr:
-		tests, err := list(n)
-		return func(r Row) bool {
-			for _, t := range tests {
-				if t(r) {
-					return true
-				}
-			}
-			return false
-		}, err
-	case searchNot:
-		t, err := c.searchTest(n.arg)
-		return func(r Row) bool { return !t(r) }, err
 	case *searchField:
 		if n.from != nil {
 			if c.env.bracket == nil {

@@ -248,6 +248,19 @@ func (p *parser) option() (option, bool, error) {
 	return o, true, nil
 }
 
+// options takes all key=value arguments that come next.
+func (p *parser) options(take func(option) error) error {
+	for {
+		o, ok, err := p.option()
+		if err != nil || !ok {
+			return err
+		}
+		if err := take(o); err != nil {
+			return err
+		}
+	}
+}
+
 func (p *parser) boolOption(cmd string, o option) (bool, error) {
 	switch strings.ToLower(o.value) {
 	case "t", "true", "1":

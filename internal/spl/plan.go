@@ -532,48 +532,10 @@ type codeTests struct {
 
 func (ct codeTests) test(e searchExpr) (func(id uint32) bool, error) {
 	x, s := ct.x, ct.s
-	list := func(es []searchExpr) ([]func(uint32) bool, error) {
-		out := make([]func(uint32) bool, len(es))
-		for i, e := range es {
-			t, err := ct.test(e)
-			if err != nil {
-				return nil, err
-			}
-			out[i] = t
-		}
-		return out, nil
+	if test, ok, err := joined(e, ct.test); ok {
+		return test, err
 	}
 	switch n := e.(type) {
-	case searchAll:
-		return func(uint32) bool { return true }, nil
-	case searchNone:
-		return func(uint32) bool { return false }, nil
-	case searchAnd:
-		tests, err := list(n)
-		if err == nil && len(tests) == 1 {
-			return tests[0], nil
-		}
-		return func(id uint32) bool {
-			for _, t := range tests {
-				if !t(id) {
-					return false
-				}
-			}
-			return true
-		}, err
-	case searchOr:
-		tests, err := list(n)
-		return func(id uint32) bool {
-			for _, t := range tests {
-				if t(id) {
-					return true
-				}
-			}
-			return false
-		}, err
-	case searchNot:
-		t, err := ct.test(n.arg)
-		return func(id uint32) bool { return !t(id) }, err
 	case *searchField:
 		return ct.memo(n.name, n.matcher()), nil
 	case *searchText:

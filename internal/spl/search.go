@@ -543,3 +543,50 @@ func textMatcher(phrase string) func(raw string) bool {
 		return strings.Contains(strings.ToLower(raw), needle) && re.MatchString(raw)
 	}
 }
+
+// joined compiles an expression that joins others, which compile makes tests
+// of, or that asks nothing; ok is false for any other.
+func joined[T any](e searchExpr, compile func(searchExpr) (func(T) bool, error)) (test func(T) bool, ok bool, err error) {
+	list := func(es []searchExpr) ([]func(T) bool, error) {
+		out := make([]func(T) bool, len(es))
+		for i, e := range es {
+			if out[i], err = compile(e); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	switch n := e.(type) {
+	case searchAll:
+		return func(T) bool { return true }, true, nil
+	case searchNone:
+		return func(T) bool { return false }, true, nil
+	case searchAnd:
+		tests, err := list(n)
+		if len(tests) == 1 {
+			return tests[0], true, err
+		}
+		return func(v T) bool {
+			for _, t := range tests {
+				if !t(v) {
+					return false
+				}
+			}
+			return true
+		}, true, err
+	case searchOr:
+		tests, err := list(n)
+		return func(v T) bool {
+			for _, t := range tests {
+				if t(v) {
+					return true
+				}
+			}
+			return false
+		}, true, err
+	case searchNot:
+		t, err := compile(n.arg)
+		return func(v T) bool { return !t(v) }, true, err
+	}
+	return nil, false, nil
+}
