@@ -1,9 +1,12 @@
 package gitrepo
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -241,6 +244,23 @@ func TestLogsAreFollowed(t *testing.T) {
 	require.Equal(t, first[0]["event_id"], second[0]["event_id"])
 	require.Equal(t, first[1]["event_id"], second[1]["event_id"])
 	require.NotEqual(t, first[0]["event_id"], first[1]["event_id"], "two equal lines are two requests")
+}
+
+// The place in a log that earlier versions remembered is read on from.
+func TestLogOfAnEarlierVersion(t *testing.T) {
+	l := newLab(t)
+	l.cfg.AccessLog = filepath.Join(l.dir, "access.log")
+	lines := make([]string, 3)
+	for n := range lines {
+		lines[n] = combined(l.now, "192.0.2.7", "user"+strconv.Itoa(n), "POST /acme/vision.git/git-upload-pack HTTP/1.1", "200 1")
+	}
+	head := sha256.Sum256([]byte(lines[0]))
+	l.out.Put("log/access/"+shortHash(l.cfg.AccessLog), fmt.Appendf(nil, `{"head":%d,"origin":"%x","offset":%d,"line":2,"seen":1772442000000}`, len(lines[0]), head[:8], len(lines[0]+lines[1])))
+	require.NoError(t, l.out.Checkpoint())
+	l.append(l.cfg.AccessLog, strings.Join(lines, ""))
+	fetched := one(t, l.poll(), "repo.fetched")
+	require.Equal(t, "user2", fetched.s("user"))
+	require.Equal(t, "file:access.log:3", fetched.s("raw_ref"))
 }
 
 func TestBackfillOfLogs(t *testing.T) {

@@ -984,6 +984,25 @@ func TestLogRotation(t *testing.T) {
 	require.Empty(t, w.collector.Report().Notes)
 }
 
+// TestLogOfAnEarlierVersion: the place in the access log that earlier versions
+// remembered is read on from.
+func TestLogOfAnEarlierVersion(t *testing.T) {
+	s := newStandIn(t, mlflowsim.Options{})
+	cfg := s.config()
+	cfg.Username, cfg.Password, cfg.AccessLog = "", "", s.log+".other"
+	w := newWatch(t, cfg)
+	lines := make([]string, 3)
+	for n := range lines {
+		lines[n] = fmt.Sprintf("10.0.0.7 - bob [%s] \"PUT /api/2.0/mlflow-artifacts/artifacts/0/%032d/artifacts/f%d HTTP/1.1\" 200 9 \"-\" \"x\"\n", s.clock.now().Format("02/Jan/2006:15:04:05 -0700"), 1, n)
+	}
+	w.out.Put("log", fmt.Appendf(nil, `{"first":"%x","offset":%d,"line":2}`, sha256.Sum256([]byte(lines[0])), len(lines[0]+lines[1])))
+	require.NoError(t, w.out.Checkpoint())
+	require.NoError(t, os.WriteFile(cfg.AccessLog, []byte(strings.Join(lines, "")), 0o600))
+	rows := slices.DeleteFunc(w.poll(), func(r row) bool { return !ofAct(r) })
+	require.Len(t, rows, 1)
+	require.Equal(t, "file:access.log.other:3", rows[0].s("raw_ref"))
+}
+
 // TestUndatedLines: an act in a log without dates happened between two looks,
 // also in a log that was not there at the first.
 func TestUndatedLines(t *testing.T) {
