@@ -2,7 +2,7 @@
 // that grows, over rotations and restarts, and reads lines of access logs and
 // lines of JSON.
 //
-//   - follow.go: Log, whose Read visits the lines that were added; Position is
+//   - follow.go: Log, whose Read visits the lines that were added; position is
 //     what is remembered between two reads.
 //   - access.go: ParseRequest, one line of a server's or proxy's access log.
 //   - object.go: Object, a line that is a JSON object, and the dates in it.

@@ -21,7 +21,7 @@ import (
 // off, from time to time.
 type Log struct {
 	Path string
-	// Key is where the State keeps the Position.
+	// Key is where the State keeps the position.
 	Key string
 	// Backfill is how far before the first contact lines count; 0 reads the log
 	// from its end.
@@ -61,8 +61,8 @@ type Line struct {
 	After time.Time
 }
 
-// A Position is how far a log was read, as JSON in the state.
-type Position struct {
+// A position is how far a log was read, as JSON in the state.
+type position struct {
 	// First is the digest of the first line, empty while that is not whole.
 	First string `json:"first,omitempty"`
 	// Head is how many bytes of the beginning tell the file from another one, and
@@ -172,7 +172,7 @@ func openRegular(path string) (*os.File, error) {
 }
 
 // in reports whether f is the file that the position is in.
-func (p *Position) in(f *os.File) (bool, error) {
+func (p *position) in(f *os.File) (bool, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return false, err
@@ -223,7 +223,7 @@ type reader struct {
 	visit func(*Line) error
 	now   time.Time
 	since time.Time // of the read before
-	at    Position
+	at    position
 	line  []byte
 }
 
@@ -238,7 +238,7 @@ func (r *reader) save() error {
 }
 
 // forget leaves the file that was read for one that is new.
-func (r *reader) forget() { r.at = Position{Seen: r.at.Seen, After: r.at.After} }
+func (r *reader) forget() { r.at = position{Seen: r.at.Seen, After: r.at.After} }
 
 // skip goes to the end of the last whole line.
 func (r *reader) skip(f *os.File) error {
