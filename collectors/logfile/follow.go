@@ -116,7 +116,7 @@ func (l *Log) Read(ctx context.Context, state State, visit func(*Line) error) er
 	first := b == nil
 	if !first {
 		if err := json.Unmarshal(b, &r.at); err != nil {
-			return fmt.Errorf("the position in it is damaged: %w", err)
+			return fmt.Errorf("the remembered position is damaged: %w", err)
 		}
 	}
 	if r.at.Seen > 0 {

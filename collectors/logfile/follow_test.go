@@ -216,7 +216,7 @@ func TestNoFile(t *testing.T) {
 	require.EqualError(t, err, "/dev/zero is not a regular file")
 	require.EqualError(t, d.log.Check(), "/dev/zero is not a regular file")
 	d.put("{")
-	require.ErrorContains(t, d.log.Read(t.Context(), &d.state, d.visit), "the position in it is damaged: ")
+	require.ErrorContains(t, d.log.Read(t.Context(), &d.state, d.visit), "the remembered position is damaged: ")
 }
 
 // TestUpgrade reads on from positions of versions that wrote less into them: the
