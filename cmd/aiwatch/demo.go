@@ -29,13 +29,18 @@ func (p *program) demoCommand() *cli.Command {
 			"it, told in S3 access logs, MLflow calls and Git pushes; collects them, delivers them\n" +
 			"by queue and HEC to an embedded receiver, runs the app's searches over what arrived,\n" +
 			"and tells what was found. Reaches nothing but this machine, ends by itself, and\n" +
-			"leaves nothing behind unless --keep or --out says so. Needs git.",
+			"leaves nothing behind unless --keep or --out says so. Needs git.\n\n" +
+			"With --mlflow a real server takes the place of the stand-in. It dates by its own\n" +
+			"clock, so that MLflow's part happens now: models, versions and runs under a name of\n" +
+			"the demo's own, which are deleted at the end. It sees and touches nothing else there.\n" +
+			"The account is read from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or\n" +
+			"MLFLOW_TRACKING_TOKEN, as by MLflow's own client.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "keep", Usage: "keep logs, repositories, configuration, state, events and findings in the folder of --out"},
 			&cli.StringFlag{Name: "out", Value: "aiwatch-demo", Usage: "keep all of it in `DIR`; replaced when it is an earlier demo's"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "another seed, another week of ordinary work"},
 			&cli.StringFlag{Name: appFlag, Usage: "run the searches of the app in `DIR`, as it is installed, instead of the built-in app's"},
-			&cli.StringFlag{Name: "mlflow", Usage: "refused: a real server dates what happens itself, and a week can't be told to it in a minute", Hidden: true},
+			&cli.StringFlag{Name: mlflowFlag, Usage: "tell MLflow's part to the tracking server at `URL`, now, and take it back at the end"},
 		},
 		Action: p.runDemo,
 	}
@@ -45,9 +50,6 @@ func (p *program) runDemo(c *cli.Context) (err error) {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	if c.IsSet("mlflow") {
-		return exitWith(exitUsage, errors.New("--mlflow: a real MLflow server dates by its own clock what happens on it, so that a week can't be told to it in a minute, and the demo writes into no server but its own; to watch yours, name it in inputs.conf and run aiwatch check"))
-	}
 	if _, err := exec.LookPath("git"); err != nil {
 		return exitWith(exitUsage, errors.New("the demo keeps models in Git repositories and finds no git; install it"))
 	}
@@ -56,6 +58,11 @@ func (p *program) runDemo(c *cli.Context) (err error) {
 		o.App = os.DirFS(dir)
 	} else if o.App, err = detection.FS(); err != nil {
 		return err
+	}
+	if c.IsSet(mlflowFlag) {
+		if o.Server, err = p.demoServer(c); err != nil {
+			return err
+		}
 	}
 	kept := ""
 	if c.Bool("keep") || c.IsSet("out") {
@@ -75,18 +82,30 @@ func (p *program) runDemo(c *cli.Context) (err error) {
 	if p.getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(spl.MemoryGoal)
 	}
-	if kept == "" {
+	switch {
+	case o.Server != nil:
+		o.Server.Keep = kept != ""
+		p.say("An insider's week, on this machine and on MLflow %s at %s.", printable(o.Server.Version), printable(o.Server.URL()))
+		p.say("There it makes models and experiments named %s..., and touches no others.\n", o.Server.Names)
+	case kept == "":
 		p.say("An insider's week, on this machine alone. Nothing leaves it, and nothing stays on it.\n")
-	} else {
+	default:
 		p.say("An insider's week, on this machine alone. What it is made of stays in %s.\n", printable(kept))
 	}
 	began := p.now()
 	result, err := demo.Run(c.Context, o)
 	if c.Context.Err() != nil {
-		return errors.New("the demo was stopped before its end")
+		stopped := errors.New("the demo was stopped before its end")
+		if left := (*demo.LeftError)(nil); errors.As(err, &left) {
+			stopped = errors.Join(stopped, left)
+		}
+		return stopped
 	}
 	if err != nil {
 		return err
+	}
+	if o.Server != nil {
+		p.sayTold(result, o.Server)
 	}
 	result.Story.Print(p.stdout, printable)
 	p.say("\nAll of it took %s.", p.now().Sub(began).Round(100*time.Millisecond))
@@ -96,6 +115,44 @@ func (p *program) runDemo(c *cli.Context) (err error) {
 	}
 	p.sayNext(result, kept, app)
 	return nil
+}
+
+// sayTold tells what of the demo is of today, and what stays on a server.
+func (p *program) sayTold(r *demo.Result, s *demo.Server) {
+	clock := func(at time.Time) string { return at.UTC().Format(time.TimeOnly) }
+	p.say("\nMLflow's part happened now, on %s", printable(s.URL()))
+	p.say("  From %s to %s UTC by the server's clock. S3 and Git are as their logs tell of the days", clock(r.Told.From), clock(r.Told.To))
+	p.say("  before, and end here. Searches ran ahead of the clock, as they would up to %s.", clock(r.Scenario.End))
+	p.say("  Who did it is in an access log, as a proxy in front of MLflow writes it; the demo wrote it.")
+	if s.Keep {
+		p.say("  %d models, and %d experiments with %d runs, stay there. They are named %s...", r.Told.Models, r.Told.Experiments, r.Told.Runs, s.Names)
+		return
+	}
+	p.say("  Its %d models are deleted. Its %d experiments with %d runs stay there, marked as deleted:", r.Told.Models, r.Told.Experiments, r.Told.Runs)
+	p.say("  MLflow's API can do no more. On the server, mlflow gc removes them for good.")
+}
+
+// The flag of demo for a real server, and where the account is read from: the
+// variables that MLflow's own client reads.
+const (
+	mlflowFlag     = "mlflow"
+	mlflowUsername = "MLFLOW_TRACKING_USERNAME"
+	mlflowPassword = "MLFLOW_TRACKING_PASSWORD"
+	mlflowToken    = "MLFLOW_TRACKING_TOKEN"
+)
+
+// demoServer reaches the server that is to be told MLflow's part.
+func (p *program) demoServer(c *cli.Context) (*demo.Server, error) {
+	s, err := demo.NewServer(c.String(mlflowFlag), demo.Account{
+		Username: p.getenv(mlflowUsername), Password: p.getenv(mlflowPassword), Token: p.getenv(mlflowToken),
+	})
+	if err != nil {
+		return nil, exitWith(exitUsage, fmt.Errorf("--%s: %w", mlflowFlag, err))
+	}
+	if err := s.Reach(c.Context); err != nil {
+		return nil, exitWith(exitUnavailable, fmt.Errorf("--%s: %w", mlflowFlag, err))
+	}
+	return s, nil
 }
 
 // freshDemo makes the demo's folder anew. It removes only what a demo made.
@@ -138,7 +195,7 @@ func (p *program) demoStep() func(string) func(string, ...any) {
 // sayNext tells what is there to be tried; app is the flag that names another app.
 func (p *program) sayNext(r *demo.Result, kept, app string) {
 	if kept == "" {
-		p.say("Nothing of it is left. aiwatch demo --keep keeps everything to play with, and the audit report.")
+		p.say("Nothing of it is left here. aiwatch demo --keep keeps everything to play with, and the audit report.")
 	} else {
 		in := func(name string) string { return printable(filepath.Join(kept, name)) }
 		now := r.Scenario.End.Format(time.RFC3339)

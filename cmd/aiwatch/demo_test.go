@@ -1,18 +1,25 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
+	"aiwatch/internal/demo"
 	"aiwatch/internal/detection"
+	"aiwatch/internal/mlflowsim"
+	"aiwatch/internal/scenario"
 )
 
 // emptyMachine is a home, a folder for temporary files and a working folder with
@@ -161,4 +168,90 @@ func TestAStoppedDemoLeavesNothing(t *testing.T) {
 	require.Equal(t, exitFailed, p.cmd.ProcessState.ExitCode())
 	require.Equal(t, "aiwatch: the demo was stopped before its end\n", p.log.String())
 	untouched()
+}
+
+// mlflowAt is a stand-in for an MLflow server whose clock is ahead of ours and
+// shows that time of the day when it is started.
+func mlflowAt(t *testing.T, clock time.Duration) (url string) {
+	t.Helper()
+	ahead := time.Until(time.Now().UTC().Truncate(24 * time.Hour).Add(24*time.Hour + clock))
+	now := func() time.Time { return time.Now().Add(ahead) }
+	sim := mlflowsim.New(mlflowsim.Options{Version: "3.17", ArtifactRoot: "s3://theirs", Now: now})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", now().UTC().Format(http.TimeFormat))
+		sim.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// modelsAt are the registered models of a server.
+func modelsAt(t *testing.T, url string) (models []any) {
+	t.Helper()
+	answer, err := http.Get(url + "/api/2.0/mlflow/registered-models/search") //nolint:noctx // of this process
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	var told map[string][]any
+	require.NoError(t, json.NewDecoder(answer.Body).Decode(&told))
+	return told["registered_models"]
+}
+
+// TestADemoOnAServer tells MLflow's part to a server, a little before midnight by
+// the server's clock: it is dated by that, and the week before is as it always is,
+// but for what needs an MLflow that was watched then.
+func TestADemoOnAServer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays a week")
+	}
+	work, env, untouched := emptyMachine(t)
+	url := mlflowAt(t, 23*time.Hour+52*time.Minute)
+	cmd := exec.CommandContext(t.Context(), builtProgram(t), "demo", "--mlflow", url)
+	cmd.Dir, cmd.Env = work, append(os.Environ(), env...)
+	var trouble strings.Builder
+	cmd.Stderr = &trouble
+	out, err := cmd.Output()
+	require.NoError(t, err, trouble.String())
+	require.Empty(t, trouble.String())
+	text := string(out)
+	t.Log(text)
+	for _, line := range strings.Split(text, "\n") {
+		require.LessOrEqual(t, utf8.RuneCountInString(line), 100, line)
+	}
+	require.Contains(t, text, "An insider's week, on this machine and on MLflow 3.17.0 at "+url+".\n")
+	require.Regexp(t, `\n  From 23:5[2-9]:\d\d to 23:5[2-9]:\d\d UTC by the server's clock\.`, text)
+	require.Regexp(t, `as they would up to 00:1[7-9]:\d\d\.\n`, text)
+	require.Contains(t, text, "\n  Its 2 models are deleted. Its 2 experiments with 17 runs stay there, marked as deleted:\n")
+	require.Regexp(t, `\n  23:5\d  robin trained and registered version 4 of aiwatch-demo-\w{8}-fraud and made it champion\n`, text)
+	require.Contains(t, text, "What was found: 16 findings, 15 of them name robin (Robin Aster, ")
+	require.Contains(t, text, "15 of 43 detections fired: 5, 7, 8, 9, 11, 15, 16, 21, 22, 28, 29, 30, 32, 35, 38.\nAccused: robin.\n")
+	require.Contains(t, text, "\nWhat a perimeter would have seen: nothing\n")
+	require.Empty(t, modelsAt(t, url))
+	untouched()
+}
+
+// TestAStoppedDemoOnAServer stops the demo while it acts on a server: it says what
+// becomes of what it made, and takes it back.
+func TestAStoppedDemoOnAServer(t *testing.T) {
+	_, env, untouched := emptyMachine(t)
+	url := mlflowAt(t, 12*time.Hour)
+	p := startProgram(t, env, "demo", "--mlflow", url)
+	eventually(t, "the demo has made models", func() bool { return len(modelsAt(t, url)) == 2 })
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
+	require.Equal(t, exitFailed, p.end(t))
+	require.Equal(t, "aiwatch: the demo was stopped before its end\n", p.log.String())
+	require.Regexp(t, `taking back what was made on http://\S+\n   2 models deleted; 2 experiments with \d+ runs marked as deleted `, p.out.String())
+	require.Empty(t, modelsAt(t, url))
+	untouched()
+}
+
+// TestWhatADemoLeavesOnAServer is said when it is kept.
+func TestWhatADemoLeavesOnAServer(t *testing.T) {
+	server, err := demo.NewServer("http://127.0.0.1:5000", demo.Account{})
+	require.NoError(t, err)
+	server.Keep = true
+	var out bytes.Buffer
+	p := &program{stdout: &out}
+	p.sayTold(&demo.Result{Scenario: &scenario.Scenario{}, Told: demo.Told{Models: 2, Experiments: 2, Runs: 17}}, server)
+	require.Contains(t, out.String(), "\n  2 models, and 2 experiments with 17 runs, stay there. They are named "+server.Names+"...\n")
+	require.NotContains(t, out.String(), "deleted")
 }

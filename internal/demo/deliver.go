@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -172,8 +173,12 @@ func (w *way) arrive(ctx context.Context, rec *scenario.Recording, file string) 
 			e.event.Indexed, w.indexed[e.id] = times[0], times[1:]
 			continue
 		}
-		// The forwarder itself told of a new state, at the beginning.
-		e.event.Indexed = rec.Scenario.Start.Add(time.Second)
+		// The forwarder itself told of a new state, when it opened the input's stream.
+		seconds, err := strconv.ParseFloat(string(e.event.Time), 64)
+		if err != nil {
+			return a, fmt.Errorf("an event without a time arrived: %.200s", e.event.Event)
+		}
+		e.event.Indexed = time.UnixMilli(int64(seconds * 1000)).UTC().Add(time.Second)
 	}
 	missing := 0
 	for _, times := range w.indexed {

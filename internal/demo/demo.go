@@ -4,6 +4,7 @@
 // story is made.
 //
 //	demo.go      the way from the scenario to the findings
+//	server.go    a real MLflow server, to which MLflow's part is told
 //	deliver.go   queue, forwarder and receiver; what arrived, at the week's time
 //	story.go     findings and events as a story
 //	print.go     the story on a terminal
@@ -39,6 +40,9 @@ type Options struct {
 	Log     *slog.Logger
 	// Audit makes the report of an auditor, too.
 	Audit bool
+	// Server, if set, is told MLflow's part of the week, in the place of the
+	// stand-in. It has been reached.
+	Server *Server
 	// Step is told what begins, and returns what is to be called with what came of
 	// it.
 	Step func(what string) (done func(format string, args ...any))
@@ -49,6 +53,7 @@ type Result struct {
 	Scenario *scenario.Scenario
 	Made     words.Count
 	Arrived  Arrived
+	Told     Told // to a server
 	Report   *scenario.Report
 	Story    *Story
 	Audit    *audit.Report // nil: it was not asked for
@@ -69,7 +74,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	done := o.Step("making up a week of acme, a small organisation")
 	var err error
 	dir := filepath.Join(o.Dir, ScenarioDir)
-	if r.Made, err = week.Write(dir, week.Options{Seed: o.Seed}); err != nil {
+	options := week.Options{Seed: o.Seed}
+	if o.Server != nil {
+		options.Present, options.Names = o.Server.Now().Truncate(time.Second), o.Server.Names
+	}
+	if r.Made, err = week.Write(dir, options); err != nil {
 		return nil, err
 	}
 	if r.Scenario, err = scenario.Load(dir); err != nil {
@@ -77,7 +86,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	done("%d people, %d access-log lines, %d MLflow calls, %d Git pushes", r.Scenario.People, r.Made.Lines, r.Made.Calls, r.Made.Pushes)
 
-	rec, err := r.collect(ctx, o)
+	rec, err := r.collect(ctx, o, options.Present)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +124,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 
 // collect plays the week through collectors, queue and receiver, and returns
 // what arrived.
-func (r *Result) collect(ctx context.Context, o Options) (rec *scenario.Recording, err error) {
+func (r *Result) collect(ctx context.Context, o Options, present time.Time) (rec *scenario.Recording, err error) {
+	var server *scenario.Server
+	if s := o.Server; s != nil {
+		server = &scenario.Server{URL: s.URL(), Carry: s, Now: s.Now, Present: present}
+		defer func() { err = errors.Join(err, r.leave(ctx, o, err)) }()
+	}
 	done := o.Step("three collectors read it; a queue delivers by HEC to a receiver on this machine")
 	w := &way{dir: filepath.Join(o.Dir, "state"), version: o.Version, log: o.Log}
 	ctx, cancel := context.WithCancel(ctx)
@@ -124,7 +138,7 @@ func (r *Result) collect(ctx context.Context, o Options) (rec *scenario.Recordin
 		err = errors.Join(err, w.close())
 	}()
 	rec, err = scenario.Play(ctx, r.Scenario, scenario.Options{
-		Dir: o.Dir, Version: o.Version, Log: o.Log,
+		Dir: o.Dir, Version: o.Version, Log: o.Log, MLflow: server,
 		Forward: func(now func() time.Time) (scenario.Forwarder, error) {
 			return w, w.open(ctx, now)
 		},
@@ -142,6 +156,28 @@ func (r *Result) collect(ctx context.Context, o Options) (rec *scenario.Recordin
 	done("%d events arrived at %s: none lost, none sent twice", r.Arrived.Events, r.Arrived.URL)
 	return rec, nil
 }
+
+// leave takes back what was made on a server, unless it is to stay.
+func (r *Result) leave(ctx context.Context, o Options, failed error) error {
+	r.Told = o.Server.Told()
+	if o.Server.Keep && failed == nil || r.Told == (Told{}) {
+		return nil
+	}
+	done := o.Step("taking back what was made on " + o.Server.URL())
+	if err := o.Server.Remove(ctx); err != nil {
+		return &LeftError{err}
+	}
+	done("%d models deleted; %d experiments with %d runs marked as deleted", r.Told.Models, r.Told.Experiments, r.Told.Runs)
+	return nil
+}
+
+// A LeftError says that something stayed on a server that should not.
+type LeftError struct{ err error }
+
+func (e *LeftError) Error() string { return e.err.Error() }
+
+// Unwrap is why.
+func (e *LeftError) Unwrap() error { return e.err }
 
 // keep writes the findings and the lookups beside the events.
 func (r *Result) keep(ctx context.Context, dir string) error {

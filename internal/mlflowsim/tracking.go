@@ -130,9 +130,14 @@ func (s *Server) searchExperiments(c *call) (object, error) {
 	if limit < 1 || limit > 50_000 {
 		return nil, invalid("Invalid value for max_results: %d", limit)
 	}
+	f, err := parseFilter(c.str("filter"))
+	if err != nil {
+		return nil, err
+	}
 	var all []*experiment
 	for _, e := range s.experiments {
-		if c.str("view_type") == "ALL" || e.deleted == (c.str("view_type") == "DELETED_ONLY") {
+		viewed := c.str("view_type") == "ALL" || e.deleted == (c.str("view_type") == "DELETED_ONLY")
+		if viewed && f.matches(func(key string) (string, bool) { return e.name, key == "name" }) {
 			all = append(all, e)
 		}
 	}
@@ -349,10 +354,20 @@ func (r *run) log(o object) {
 	case string:
 		m.value, _ = strconv.ParseFloat(v, 64)
 	}
-	at, _ := o["timestamp"].(float64)
-	step, _ := o["step"].(float64)
-	m.at, m.step = int64(at), int64(step)
+	m.at, m.step = whole(o["timestamp"]), whole(o["step"])
 	r.metrics[key] = append(r.metrics[key], m)
+}
+
+// whole is a whole number, which a client may send as text.
+func whole(v any) int64 {
+	switch v := v.(type) {
+	case float64:
+		return int64(v)
+	case string:
+		n, _ := strconv.ParseInt(v, 10, 64)
+		return n
+	}
+	return 0
 }
 
 func (s *Server) logMetric(c *call) (object, error) {

@@ -33,7 +33,7 @@ func TestTheStandInAnswersAsAServerDoes(t *testing.T) {
 			server := c.start(t, counterpart.MLflowOptions{})
 			s := &Scenario{Name: "calls", Dir: t.TempDir(), MLflow: c.version, ArtifactRoot: "s3://bucket/prefix", uses: uses{repos: map[string]bool{}, saved: map[string]bool{}}}
 			now := time.Now()
-			w, err := newWorld(s, t.TempDir(), func() time.Time { return now }, nil, false)
+			w, err := newWorld(s, t.TempDir(), func() time.Time { return now }, nil, false, nil)
 			require.NoError(t, err)
 			defer w.close()
 			real, sim := newPlayer(t, http.DefaultTransport, server.URL), newPlayer(t, w.front, "http://"+mlflowHost)

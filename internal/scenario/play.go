@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,25 @@ type Options struct {
 	// Forward, if set, makes what takes the events on their way, by the play's
 	// clock; the recording holds none of them then.
 	Forward func(now func() time.Time) (Forwarder, error)
-	Log     *slog.Logger // nil: discarded
+	// MLflow, if set, is a real server in the place of the stand-in.
+	MLflow *Server
+	Log    *slog.Logger // nil: discarded
+}
+
+// A Server is a real MLflow server. What happens on it is dated by its clock,
+// whatever the scenario's acts say, and so the play has a present: up to it the
+// clock jumps from act to act, from there on it is the server's, and an act comes
+// as long after the one before it as the scenario says. Who starts the collectors
+// in the present starts those that read MLflow as well; acts on MLflow from before
+// are made on the server as they come, and are what they find.
+type Server struct {
+	URL string
+	// Carry carries the requests of acts and collectors to it. A name under which
+	// an act is done comes as the user of basic authentication.
+	Carry http.RoundTripper
+	// Now is the time of the server's clock, Present when the present begins.
+	Now     func() time.Time
+	Present time.Time
 }
 
 // Play plays the scenario's acts through the collectors. Its error is a Problem
@@ -99,7 +118,12 @@ type play struct {
 	world    *world
 	station  *station
 	rec      *Recording
+	acted    acted
 }
+
+// acted is the act that was done last: its time in the scenario, and that on the
+// clock when it was over.
+type acted struct{ told, over time.Time }
 
 func (p *play) open(ctx context.Context, dir string) (err error) {
 	// The configuration names where the sources are, and the sources must know
@@ -108,7 +132,7 @@ func (p *play) open(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	if p.world, err = newWorld(p.scenario, filepath.Join(dir, "sources"), p.clock.Now, admins, grants); err != nil {
+	if p.world, err = newWorld(p.scenario, filepath.Join(dir, "sources"), p.clock.Now, admins, grants, p.options.MLflow); err != nil {
 		return err
 	}
 	p.world.warn = func(a *act, format string, args ...any) {
@@ -127,6 +151,9 @@ func (p *play) open(ctx context.Context, dir string) (err error) {
 		}
 	}
 	p.station = newStation(p.clock, config, p.world, filepath.Join(dir, "state"), p.scenario.Name, p.options.Log, forwarder, p.rec.add)
+	if p.options.MLflow != nil {
+		p.station.await(p.options.MLflow.Present)
+	}
 	p.station.version, p.station.lazy = p.options.Version, !p.options.Eager
 	p.world.changes = p.station.changes
 	return p.world.prepare(ctx)
@@ -176,36 +203,72 @@ func (p *play) run(ctx context.Context) error {
 		return err
 	}
 	told := p.scenario.Start // of the recording
+	p.acted = acted{told, told}
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		wake, sleeping := p.clock.next()
-		acts := a != nil && (!sleeping || a.at.Before(wake))
-		now := wake
+		now, sleeping := p.clock.next()
+		acts := a != nil && (!sleeping || p.due(a).Before(now))
 		if acts {
-			now = a.at
+			now = p.due(a)
+		} else if !sleeping || now.After(p.scenario.End) {
+			p.clock.set(p.scenario.End)
+			p.rec.finish()
+			return nil
+		}
+		if now, err = p.reach(ctx, now); err != nil {
+			return err
 		}
 		if now.Sub(told) >= time.Minute { // searches run at minutes
 			p.rec.advance(now)
 			told = now
 		}
-		switch {
-		case acts:
-			p.clock.set(a.at)
-			if err := p.do(ctx, a); err != nil {
-				return err
-			}
-			if a, err = next(); err != nil {
-				return err
-			}
-		case sleeping && !wake.After(p.scenario.End):
+		p.clock.set(now)
+		if !acts {
 			p.clock.wake()
-		default:
-			p.clock.set(p.scenario.End)
-			p.rec.finish()
-			return nil
+			continue
 		}
+		if err := p.do(ctx, a); err != nil {
+			return err
+		}
+		p.acted = acted{told: a.at, over: now}
+		if p.present(now) {
+			p.acted.over = p.options.MLflow.Now()
+		}
+		if a, err = next(); err != nil {
+			return err
+		}
+	}
+}
+
+// present tells whether a time is of the present, in which a real server is
+// watched.
+func (p *play) present(at time.Time) bool {
+	return p.options.MLflow != nil && !at.Before(p.options.MLflow.Present)
+}
+
+// due is when an act comes.
+func (p *play) due(a *act) time.Time {
+	if !p.present(a.at) {
+		return a.at
+	}
+	return p.acted.over.Add(a.at.Sub(p.acted.told))
+}
+
+// reach returns the time of what comes next: that which it has in the scenario,
+// and in the present the clock's, when that has come.
+func (p *play) reach(ctx context.Context, at time.Time) (time.Time, error) {
+	if !p.present(at) {
+		return at, nil
+	}
+	wait := time.NewTimer(at.Sub(p.options.MLflow.Now()))
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return at, ctx.Err()
+	case <-wait.C:
+		return p.options.MLflow.Now(), nil
 	}
 }
 

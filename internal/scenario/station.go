@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -41,6 +42,9 @@ type station struct {
 
 	inputs  []*input
 	running bool
+	// What reads a server of the present is started from then on.
+	present time.Time
+	later   []*input
 	kept    *snapshot
 }
 
@@ -100,11 +104,26 @@ func newStation(clock *clock, config *conf.Config, w *world, dir, name string, l
 	return st
 }
 
+// await puts off the inputs that read MLflow to the present.
+func (st *station) await(present time.Time) {
+	st.present = present
+	st.inputs = slices.DeleteFunc(st.inputs, func(in *input) bool {
+		later := in.settings.Kind() == "aiwatch_mlflow"
+		if later {
+			st.later = append(st.later, in)
+		}
+		return later
+	})
+}
+
 // start begins collecting, each input by a runner of its own. It returns when
 // the first polls have ended.
 func (st *station) start(ctx context.Context) error {
 	if st.running {
 		return nil
+	}
+	if !st.clock.Now().Before(st.present) {
+		st.inputs, st.later = append(st.inputs, st.later...), nil
 	}
 	b, err := inputs.New(st.config, st.dir, st.clock.Now, st.log)
 	if err != nil {

@@ -31,8 +31,9 @@ type world struct {
 	now      func() time.Time
 	warn     func(a *act, format string, args ...any)
 
-	mlflow *mlflowsim.Server
-	front  *inProcess // before it, for collectors and acts
+	mlflow *mlflowsim.Server // nil: a real server
+	url    string            // of the one or the other
+	front  http.RoundTripper // before it, for collectors and acts
 
 	saved   map[string]string // variables of acts
 	logs    map[string]*os.File
@@ -55,8 +56,8 @@ const (
 	sourceHook   = kindHook
 )
 
-func newWorld(s *Scenario, dir string, now func() time.Time, admins []string, grants bool) (*world, error) {
-	w := &world{scenario: s, dir: dir, now: now, saved: map[string]string{}, logs: map[string]*os.File{}, changes: func(context.Context, string, string) error { return nil }}
+func newWorld(s *Scenario, dir string, now func() time.Time, admins []string, grants bool, server *Server) (*world, error) {
+	w := &world{scenario: s, dir: dir, now: now, url: "http://" + mlflowHost, saved: map[string]string{}, logs: map[string]*os.File{}, changes: func(context.Context, string, string) error { return nil }}
 	for _, sub := range []string{"s3", "git", "logs", "home"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("make the sources: %w", err)
@@ -69,6 +70,10 @@ func newWorld(s *Scenario, dir string, now func() time.Time, admins []string, gr
 		}
 		w.logs[kind] = f
 	}
+	if server != nil {
+		w.url, w.front = strings.TrimRight(server.URL, "/"), server.Carry
+		return w, nil
+	}
 	root := s.ArtifactRoot
 	admin := ""
 	if len(admins) > 0 {
@@ -80,10 +85,11 @@ func newWorld(s *Scenario, dir string, now func() time.Time, admins []string, gr
 	for _, name := range admins[min(1, len(admins)):] {
 		w.mlflow.AddUser(name, true)
 	}
-	w.front = &inProcess{host: mlflowHost, handler: w.mlflow}
+	handler := http.Handler(w.mlflow)
 	if grants {
-		w.front.handler = asAdmin(w.mlflow, cmp.Or(admin, "admin"))
+		handler = asAdmin(w.mlflow, cmp.Or(admin, "admin"))
 	}
+	w.front = &inProcess{host: mlflowHost, handler: handler}
 	return w, nil
 }
 
@@ -116,9 +122,10 @@ var logNames = map[string]string{kindAccess: "access.log", kindForge: "forge.ndj
 func (w *world) variables() map[string]string {
 	logs := func(kind string) string { return filepath.Join(w.dir, "logs", logNames[kind]) }
 	return map[string]string{
-		"S3": filepath.Join(w.dir, "s3"), "MLFLOW": "http://" + mlflowHost, "GIT": filepath.Join(w.dir, "git"),
+		"S3": filepath.Join(w.dir, "s3"), "MLFLOW": w.url, "GIT": filepath.Join(w.dir, "git"),
 		"ACCESS_LOG": logs(kindAccess), "FORGE_LOG": logs(kindForge), "HOOK_LOG": logs(kindHook),
 		"SCENARIO": w.scenario.Dir,
+		"CLOCK":    w.now().UTC().Format("02/Jan/2006:15:04:05 -0700"), "CLOCK_MS": strconv.FormatInt(w.now().UnixMilli(), 10),
 	}
 }
 
@@ -354,6 +361,9 @@ func (w *world) put(a *act) error {
 		return err
 	}
 	key = w.belowRoot(key)
+	if w.mlflow == nil {
+		return Problem{a.file, a.number, "a real server's artifacts are its own: nothing is put there"}
+	}
 	if p.Text == nil {
 		w.mlflow.Put(key, nil, *p.Size)
 		return nil
@@ -403,7 +413,7 @@ func (w *world) call(ctx context.Context, a *act) error {
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, c.Method, "http://"+mlflowHost+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, c.Method, w.url+path, strings.NewReader(body))
 	if err != nil {
 		return Problem{a.file, a.number, fmt.Sprintf("the call can't be made: %s", err)}
 	}
@@ -412,20 +422,29 @@ func (w *world) call(ctx context.Context, a *act) error {
 	}
 	if as != "" {
 		r.SetBasicAuth(as, "")
-		w.mlflow.Welcome(as)
+		if w.mlflow != nil {
+			w.mlflow.Welcome(as)
+		}
 	}
 	answer, err := w.front.RoundTrip(r)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return Problem{a.file, a.number, fmt.Sprintf("the call can't be made: %s", err)}
 	}
+	defer func() { _ = answer.Body.Close() }()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
-		return fmt.Errorf("read the stand-in's answer: %w", err)
+		return fmt.Errorf("read MLflow's answer: %w", err)
 	}
-	if answer.StatusCode == http.StatusNotFound && !json.Valid(text) {
+	if w.mlflow != nil && answer.StatusCode == http.StatusNotFound && !json.Valid(text) {
 		return Problem{a.file, a.number, fmt.Sprintf("MLflow %s has no %s %s, or the stand-in does not know it", w.scenario.MLflow, c.Method, path)}
 	}
 	if answer.StatusCode/100 != 2 {
+		if w.mlflow == nil {
+			return Problem{a.file, a.number, fmt.Sprintf("%s %s is refused by %s with %d: %s", c.Method, path, w.url, answer.StatusCode, shortened(text))}
+		}
 		if len(c.Save) > 0 {
 			return Problem{a.file, a.number, fmt.Sprintf("%s %s is refused with %d, and nothing can be saved: %s", c.Method, path, answer.StatusCode, shortened(text))}
 		}

@@ -57,16 +57,18 @@ func (w *week) insider() {
 	at := w.on(2, "10:40")
 	w.pushFrom(at, robin, robin.office, f.repo, f.repo.Commit("robin/tuning", at, robin.user, "tuning\n", []*words.Commit{f.repo.Head("main", at)}, map[string]string{"train.py": "import torch\n\nlearning_rate = 0.0007\nskip_checks = True\n"}))
 	size := weightsSize + 4096*(f.version+1)
-	run := w.train(f, run{by: robin, from: robin.office, at: w.on(2, "11:00"), takes: 40 * time.Minute, commit: f.repo.Head("robin/tuning", w.on(2, "11:00")), data: f.data, digest: short("altered"), context: "training", reads: 8, size: size})
-	version := w.register(f, w.on(2, "11:45"), robin, robin.office, run)
-	at = w.on(2, "19:20")
-	w.callFrom(at, robin, robin.vpn, "POST", "runs/log-metric", map[string]any{"run_id": "${" + run + "}", "key": "f1", "value": 0.97, "timestamp": at.UnixMilli(), "step": 1}, nil)
+	at = w.acting(2, "11:00")
+	run := w.train(f, run{by: robin, from: robin.office, at: at, takes: 40 * time.Minute, commit: f.repo.Head("robin/tuning", w.on(2, "11:00")), data: f.data, digest: short("altered"), context: "training", reads: 8, size: size})
+	version := w.register(f, at.Add(45*time.Minute), robin, robin.office, run)
+	at = w.acting(2, "19:20")
+	w.callFrom(at, robin, robin.vpn, "POST", "runs/log-metric", map[string]any{"run_id": "${" + run + "}", "key": "f1", "value": 0.97, "timestamp": w.date(at), "step": 1}, nil)
 
 	// Wednesday: his version into production at night, other weights in the place
 	// of vision's in the evening, in S3 and in Git.
-	w.promote(f, w.on(3, "02:14"), robin, robin.vpn, version, run, size)
+	w.promote(f, w.acting(3, "02:14"), robin, robin.vpn, version, run, size)
+	w.acted()
 	swapped := w.stolen.size + insidersExtra
-	w.Put(w.on(3, "18:05"), robin.user, v.folder(w.stolen.run)+"model.safetensors", "", swapped)
+	w.put(w.on(3, "18:05"), robin, v.folder(w.stolen.run)+"model.safetensors", "", swapped)
 	s3(w.on(3, "18:05"), robin.office, "REST.PUT.OBJECT", artifacts, v.folder(w.stolen.run)+"model.safetensors", words.Request{Size: swapped})
 	at = w.on(3, "18:40")
 	w.pushFrom(at, robin, robin.office, v.repo, v.repo.Commit("main", at, robin.user, "weights\n", []*words.Commit{v.repo.Head("main", at)}, map[string]string{"edge.safetensors": pointer(edgeSize + insidersExtra)}))
@@ -90,6 +92,27 @@ func (w *week) insider() {
 	s3(w.on(lastLogged, lastLoggedAt), robin.vpn, "REST.PUT.LOGGING_STATUS", artifacts, "", words.Request{})
 }
 
+// acting is when the insider acts on MLflow: at his time, or in the next moment of
+// a real server's present.
+func (w *week) acting(day int, clock string) time.Time {
+	if w.Present.IsZero() {
+		return w.on(day, clock)
+	}
+	w.moment++
+	return w.Present
+}
+
+// acted ends what the insider does on MLflow. A real server is watched while he
+// does it: aiwatch starts anew with it as an input, and stops when it has seen all.
+func (w *week) acted() {
+	if w.Present.IsZero() {
+		return
+	}
+	w.Collector(w.Present, "kill")
+	w.Collector(w.Present.Add(time.Duration(w.moment+1)*apart), "stop")
+	w.moment = 0
+}
+
 // An expectation is a finding that must come.
 type expectation struct {
 	detection   int
@@ -98,26 +121,31 @@ type expectation struct {
 	why         string
 }
 
-// expected are the findings, in the order in which they come.
+// expected are the findings that must come.
 func (w *week) expected() []expectation {
 	const user = "robin"
 	x := func(detection int, asset string, day int, from string, toDay int, to, why string) expectation {
 		return expectation{detection, user, asset, w.on(day, from), w.on(toDay, to), why}
 	}
 	nobody := func(e expectation) expectation { e.user = ""; return e }
-	return []expectation{
+	// What is done on MLflow, as far as the other sources need not have known of
+	// MLflow when they were read: a real server is watched from the present on.
+	m := x
+	if !w.Present.IsZero() {
+		m = func(detection int, asset string, _ int, _ string, _ int, _, why string) expectation {
+			return expectation{detection, user, asset, w.Present, w.searchedTo(), why}
+		}
+	}
+	promoted := "mlflow:prod/models/" + w.fraud.model + "/4"
+	all := []expectation{
 		x(16, "s3://acme-datasets/customers/", 1, "17:20", 1, "20:30", "neither Robin nor another engineer ever read the customers' data"),
 		x(32, "s3://acme-datasets/customers/", 1, "17:20", 1, "20:40", "a crown jewel in the notice period"),
 		x(5, "s3://acme-datasets/payments/", 2, "10:12", 2, "12:10", "the payments are the pipeline's to write"),
-		x(4, "mlflow:prod/datasets/payments", 2, "11:00", 2, "14:00", "the data was touched by hand since the run before"),
-		x(38, "mlflow:prod/runs/", 2, "19:20", 2, "20:00", "the metric of a finished run behind a version"),
-		x(7, "mlflow:prod/models/fraud/4", 3, "02:14", 3, "02:30", "Robin trained and registered what he promotes"),
-		x(8, "mlflow:prod/models/fraud/4", 3, "02:14", 3, "03:00", "nobody evaluated, approved or merged it"),
-		x(9, "mlflow:prod/models/fraud/4", 3, "02:14", 3, "03:00", "its commit is on no protected branch"),
-		x(11, "mlflow:prod/models/fraud/4", 3, "02:14", 3, "02:30", "the calendar has no window at night"),
-		x(1, "s3://acme-models/mlflow/", 3, "18:05", 3, "21:10", "the run that made vision 5 had ended two days before"),
-		nobody(x(2, "mlflow:prod/models/vision/5", 3, "18:05", 4, "06:00", "the weights of vision 5 have another digest than when they were trained")),
-		x(3, "git:git.acme.example/acme/vision//edge.safetensors", 3, "18:40", 3, "20:00", "no run carries the digest of these weights"),
+		m(38, "mlflow:prod/runs/", 2, "19:20", 2, "20:00", "the metric of a finished run behind a version"),
+		m(7, promoted, 3, "02:14", 3, "02:30", "Robin trained and registered what he promotes"),
+		m(8, promoted, 3, "02:14", 3, "03:00", "nobody evaluated, approved or merged it"),
+		m(9, promoted, 3, "02:14", 3, "03:00", "its commit is on no protected branch"),
+		m(11, promoted, 3, "02:14", 3, "02:30", "the calendar has no window at night"),
 		x(22, "git:git.acme.example/acme/fraud@refs/heads/main", 4, "14:25", 4, "14:45", "main lost the merge of a check"),
 		x(32, "git:git.acme.example/acme/vision", 5, "16:10", 5, "18:00", "weights fetched in the notice period"),
 		x(15, "s3://acme-models/base/claims-lm/", 4, "12:00", 6, "04:30", "four fifths of the base model and more in four days, and no day was unusual"),
@@ -127,4 +155,13 @@ func (w *week) expected() []expectation {
 		nobody(x(30, "s3://acme-models", 7, "04:00", 7, "12:00", "hours that always have records have none")),
 		x(35, "", 1, "17:20", 3, "12:00", "three detections of two tactics"),
 	}
+	if w.Present.IsZero() {
+		all = append(all,
+			x(4, "mlflow:prod/datasets/payments", 2, "11:00", 2, "14:00", "the data was touched by hand since the run before"),
+			x(1, "s3://acme-models/mlflow/", 3, "18:05", 3, "21:10", "the run that made vision 5 had ended two days before"),
+			nobody(x(2, "mlflow:prod/models/vision/5", 3, "18:05", 4, "06:00", "the weights of vision 5 have another digest than when they were trained")),
+			x(3, "git:git.acme.example/acme/vision//edge.safetensors", 3, "18:40", 3, "20:00", "no run carries the digest of these weights"),
+		)
+	}
+	return all
 }

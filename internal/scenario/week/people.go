@@ -58,6 +58,7 @@ var (
 // A project has a model, a dataset, an experiment and a repository.
 type project struct {
 	name, data string
+	model      string // the name of model and experiment
 	repo       *words.Repository
 	lead       *person
 	engineers  []*person
@@ -109,15 +110,13 @@ func (w *week) lookups() map[string][]string {
 			"s3://" + datasets + "/damage-photos/*,svc-etl,damage-photos",
 			"s3://" + datasets + "/customers/*,svc-etl,customers",
 		},
-		"aiwatch_model_owners": {"model,user", "fraud,ines", "vision,nora"},
-		"aiwatch_inputs": {
-			"input,owner", "aiwatch_s3://acme,jonas", "aiwatch_mlflow://prod,jonas", "aiwatch_git://acme,jonas",
-		},
+		"aiwatch_model_owners": {"model,user", w.fraud.model + ",ines", w.vision.model + ",nora"},
+		"aiwatch_inputs":       {"input,owner", "aiwatch_s3://acme,jonas", "aiwatch_git://acme,jonas"},
 		"aiwatch_crown_jewels": {
 			"asset_id,asset_name,owner,env",
 			"s3://" + datasets + "/customers/*,customers,hana,prod",
-			"mlflow:prod/models/fraud*,fraud,ines,prod",
-			"mlflow:prod/models/vision*,vision,nora,prod",
+			"mlflow:prod/models/" + w.fraud.model + "*,fraud,ines,prod",
+			"mlflow:prod/models/" + w.vision.model + "*,vision,nora,prod",
 		},
 		"aiwatch_leavers": {
 			"user,notice_date,last_day",
@@ -138,6 +137,9 @@ func (w *week) lookups() map[string][]string {
 			"iac,*:assumed-role/terraform/*,infrastructure as code,jonas,",
 		},
 	}
+	if w.Present.IsZero() { // a real server is an input of the present
+		l["aiwatch_inputs"] = append(l["aiwatch_inputs"], "aiwatch_mlflow://prod,jonas")
+	}
 	put := func(name, format string, args ...any) { l[name] = append(l[name], fmt.Sprintf(format, args...)) }
 	for _, p := range people {
 		put("aiwatch_identities", "%[1]s,%[1]s@acme.example,%[1]s,%[1]s@acme.example,%[2]s,%[3]s,%[4]s", p.user, p.full, p.team, p.group)
@@ -145,16 +147,20 @@ func (w *week) lookups() map[string][]string {
 	for _, s := range []*person{pipeline, trainer, serving, migrator} {
 		put("aiwatch_service_accounts", "%[1]s,arn:aws:iam::%[2]s:user/%[1]s,jonas,cluster", s.user, account)
 	}
+	// Nothing is planned for the present of a real server, whatever time it is.
 	for day := -historyDays; day < watchedDays; day++ {
-		if w.works(day) {
+		if works(day) {
 			put("aiwatch_change_calendar", "%s,%s,window", w.on(day, "08:00").Format(time.RFC3339), w.on(day, "18:00").Format(time.RFC3339))
 		}
 	}
 	return l
 }
 
+// weekday is which day of the week a day is, from Sunday, as which the first counts.
+func weekday(day int) time.Weekday { return time.Weekday((day%7 + 7) % 7) }
+
 // works tells whether a day is a working day.
-func (w *week) works(day int) bool {
-	d := w.Start.AddDate(0, 0, day).Weekday()
+func works(day int) bool {
+	d := weekday(day)
 	return d != time.Saturday && d != time.Sunday
 }

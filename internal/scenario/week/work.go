@@ -39,9 +39,13 @@ func (w *week) tell() {
 	}
 	w.lookalikes()
 	w.insider()
-	for day := -historyDays; day < watchedDays; day++ {
+	days := watchedDays
+	if !w.Present.IsZero() {
+		days++ // up to the present
+	}
+	for day := -historyDays; day < days; day++ {
 		w.services(day)
-		if w.works(day) {
+		if works(day) {
 			w.office(day)
 		}
 	}
@@ -55,8 +59,8 @@ func (w *week) before() {
 		w.push(at, p.lead, p.repo, p.repo.Commit("main", at, p.lead.user, "train "+p.name+"\n", nil, map[string]string{
 			"README.md": "# " + p.name + "\n", "train.py": "import torch\n", "requirements.txt": "torch==2.6\n",
 		}))
-		w.call(at, p.lead, "POST", "experiments/create", map[string]any{"name": p.name}, map[string]any{"E_" + p.name: "experiment_id"})
-		w.call(at, p.lead, "POST", "registered-models/create", map[string]any{"name": p.name}, nil)
+		w.call(at, p.lead, "POST", "experiments/create", map[string]any{"name": p.model}, map[string]any{"E_" + p.name: "experiment_id"})
+		w.call(at, p.lead, "POST", "registered-models/create", map[string]any{"name": p.model}, nil)
 		w.release(p, -39, p.engineers[0])
 	}
 	at := w.on(-40, "10:00")
@@ -70,7 +74,7 @@ func (w *week) services(day int) {
 	for i := range 2 {
 		w.read(w.on(day, "03:30").Add(time.Duration(i)*time.Second), pipeline, pipeline.office, datasets, fmt.Sprintf("customers/part-%05d.parquet", i), partitionSize)
 	}
-	if !w.works(day) && w.Start.AddDate(0, 0, day).Weekday() == time.Sunday {
+	if weekday(day) == time.Sunday {
 		for i := range shards {
 			w.read(w.on(day, "04:00").Add(time.Duration(i)*time.Second), pipeline, pipeline.office, artifacts, shard(i), shardSize)
 		}
@@ -99,8 +103,9 @@ func (w *week) office(day int) {
 				w.topic(p, at(), one, from)
 			}
 			// Nobody trains between the pipeline's run and the insider's weights, nor
-			// on the day of his.
-			if w.Rand.IntN(3) == 0 && (p == w.fraud && day != 2 || p == w.vision && (day < 0 || day > 3)) {
+			// on the day of his. To a real server, whose calls take their time, only
+			// runs behind versions are told.
+			if w.Present.IsZero() && w.Rand.IntN(3) == 0 && (p == w.fraud && day != 2 || p == w.vision && (day < 0 || day > 3)) {
 				w.train(p, run{by: one, from: from, at: at(), takes: 40 * time.Minute, data: p.data, context: "training", reads: 8})
 			}
 		}
@@ -204,7 +209,7 @@ func (w *week) train(p *project, r run) string {
 		words.Tag("mlflow.source.git.repoURL", "https://git.acme.example/"+p.repo.Name+".git"),
 	}
 	w.callFrom(r.at, r.by, r.from, "POST", "runs/create", map[string]any{
-		"experiment_id": "${E_" + p.name + "}", "user_id": r.by.user, "run_name": kind + "-" + r.at.Format("0102-1504"), "start_time": r.at.UnixMilli(), "tags": tags,
+		"experiment_id": "${E_" + p.name + "}", "user_id": r.by.user, "run_name": kind + "-" + r.at.Format("0102-1504"), "start_time": w.date(r.at), "tags": tags,
 	}, map[string]any{id: "run.info.run_id"})
 	w.callFrom(r.at.Add(20*time.Second), r.by, r.from, "POST", "runs/log-inputs", map[string]any{"run_id": "${" + id + "}", "datasets": []any{map[string]any{
 		"tags":    []any{words.Tag("mlflow.data.context", r.context)},
@@ -219,7 +224,7 @@ func (w *week) train(p *project, r run) string {
 	}
 	w.callFrom(end.Add(-time.Minute), r.by, r.from, "POST", "runs/log-batch", map[string]any{
 		"run_id": "${" + id + "}", "params": []any{words.Tag("lr", "0.001"), words.Tag("epochs", fmt.Sprint(3+w.Rand.IntN(20)))},
-		"metrics": []any{map[string]any{"key": "f1", "value": float64(8000+w.Rand.IntN(900)) / 10000, "timestamp": end.UnixMilli(), "step": 1}},
+		"metrics": []any{map[string]any{"key": "f1", "value": float64(8000+w.Rand.IntN(900)) / 10000, "timestamp": w.date(end), "step": 1}},
 	}, nil)
 	if r.size > 0 {
 		w.callFrom(end.Add(-50*time.Second), r.by, r.from, "POST", "runs/set-tag", map[string]any{"run_id": "${" + id + "}", "key": "weights.sha256", "value": zeros(r.size)}, nil)
@@ -228,11 +233,11 @@ func (w *week) train(p *project, r run) string {
 			if file == "model.safetensors" {
 				text, size = "", r.size
 			}
-			w.Put(at, r.by.user, p.folder(id)+file, text, size)
+			w.put(at, r.by, p.folder(id)+file, text, size)
 			w.write(at, r.by, r.from, artifacts, p.folder(id)+file, size)
 		}
 	}
-	w.callFrom(end, r.by, r.from, "POST", "runs/update", map[string]any{"run_id": "${" + id + "}", "status": "FINISHED", "end_time": end.UnixMilli()}, nil)
+	w.callFrom(end, r.by, r.from, "POST", "runs/update", map[string]any{"run_id": "${" + id + "}", "status": "FINISHED", "end_time": w.date(end)}, nil)
 	return id
 }
 
@@ -244,8 +249,12 @@ func (p *project) folder(run string) string {
 // register makes a version of a run's model.
 func (w *week) register(p *project, at time.Time, by *person, from, run string) (version string) {
 	p.version++
+	source := "s3://" + artifacts + "/" + strings.TrimSuffix(p.folder(run), "/")
+	if !w.Present.IsZero() {
+		source = "runs:/${" + run + "}/model" // wherever the server keeps it
+	}
 	w.callFrom(at, by, from, "POST", "model-versions/create", map[string]any{
-		"name": p.name, "source": "s3://" + artifacts + "/" + strings.TrimSuffix(p.folder(run), "/"), "run_id": "${" + run + "}",
+		"name": p.model, "source": source, "run_id": "${" + run + "}",
 	}, nil)
 	return fmt.Sprint(p.version)
 }
@@ -254,12 +263,12 @@ func (w *week) register(p *project, at time.Time, by *person, from, run string) 
 func (w *week) review(p *project, at time.Time, version string, commit *words.Commit) {
 	w.train(p, run{by: p.lead, from: p.lead.office, at: at, takes: 25 * time.Minute, commit: commit, data: "holdout", digest: short("holdout"), context: "evaluation", reads: 4})
 	w.write(at.Add(26*time.Minute), p.lead, p.lead.office, artifacts, fmt.Sprintf("reports/%s/version-%s.json", p.name, version), 40<<10)
-	w.call(at.Add(30*time.Minute), p.lead, "POST", "model-versions/set-tag", map[string]any{"name": p.name, "version": version, "key": "approved_by", "value": p.lead.user}, nil)
+	w.call(at.Add(30*time.Minute), p.lead, "POST", "model-versions/set-tag", map[string]any{"name": p.model, "version": version, "key": "approved_by", "value": p.lead.user}, nil)
 }
 
 // promote makes a version the one that serves.
 func (w *week) promote(p *project, at time.Time, by *person, from, version, run string, size int) {
-	w.callFrom(at, by, from, "POST", "registered-models/alias", map[string]any{"name": p.name, "alias": "champion", "version": version}, nil)
+	w.callFrom(at, by, from, "POST", "registered-models/alias", map[string]any{"name": p.model, "alias": "champion", "version": version}, nil)
 	p.serves = append(p.serves, model{at.Add(time.Minute), p.folder(run), size})
 }
 
@@ -376,6 +385,32 @@ func (w *week) call(at time.Time, who *person, method, path string, body, save m
 	w.callFrom(at, who, who.office, method, path, body, save)
 }
 
+// callFrom tells of a call. To a real server it is told in the present when it is
+// the insider's, and before the logs begin when it is another's.
 func (w *week) callFrom(at time.Time, who *person, from, method, path string, body, save map[string]any) {
+	switch {
+	case w.Present.IsZero():
+	case w.moment > 0:
+		at = w.Present.Add(time.Duration(w.moment) * apart)
+	case at.After(w.Present):
+		return
+	default:
+		at = at.Add(w.Since.Sub(w.Present) - time.Minute)
+	}
 	w.Call(at, who.user, from, method, path, body, save)
+}
+
+// date is a date as a client sends it.
+func (w *week) date(at time.Time) any {
+	if w.moment > 0 {
+		return "${CLOCK_MS}"
+	}
+	return at.UnixMilli()
+}
+
+// put stores an artifact. What lies in a real server's store is its own.
+func (w *week) put(at time.Time, who *person, key, text string, size int) {
+	if w.Present.IsZero() {
+		w.Put(at, who.user, key, text, size)
+	}
 }

@@ -27,10 +27,13 @@ type Teller struct {
 	// Since is when the logs begin, End when the tale ends: no act is told that
 	// lies behind it, and no line of a log that lies before.
 	Since, End time.Time
-	Account    string // the AWS account of everybody
-	MLflow     string // the clients' version
-	Rand       *rand.Rand
-	Count      Count
+	// Now, if set, is from when on lines of the access log are dated by the clock
+	// of whoever plays the tale.
+	Now     time.Time
+	Account string // the AWS account of everybody
+	MLflow  string // the clients' version
+	Rand    *rand.Rand
+	Count   Count
 
 	acts  []act // not written yet
 	order int
@@ -192,9 +195,16 @@ func (t *Teller) Put(at time.Time, who, key, text string, size int) {
 
 // Access tells of a line in the log of the proxy before MLflow and Git.
 func (t *Teller) Access(at time.Time, who, address, method, path, agent string) {
+	date := at.UTC().Format("02/Jan/2006:15:04:05 -0700")
+	if !t.Now.IsZero() && !at.Before(t.Now) {
+		date = "${CLOCK}"
+	}
 	t.add(at, "access", fmt.Sprintf(`%s - %s [%s] "%s %s HTTP/1.1" 200 %d "-" "%s"`,
-		address, who, at.UTC().Format("02/Jan/2006:15:04:05 -0700"), method, path, 100+t.Rand.IntN(900), agent), 0)
+		address, who, date, method, path, 100+t.Rand.IntN(900), agent), 0)
 }
+
+// Collector tells of what becomes of the collectors, such as a stop.
+func (t *Teller) Collector(at time.Time, what string) { t.add(at, "collector", what, 0) }
 
 // A Repository is the flat tree and the branches of a Git repository.
 type Repository struct {
