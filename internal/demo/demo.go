@@ -69,10 +69,9 @@ const (
 )
 
 // Run does it all.
-func Run(ctx context.Context, o Options) (*Result, error) {
+func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	r := &Result{}
 	done := o.Step("making up a week of acme, a small organisation")
-	var err error
 	dir := filepath.Join(o.Dir, ScenarioDir)
 	options := week.Options{Seed: o.Seed}
 	if o.Server != nil {
@@ -89,6 +88,13 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	rec, err := r.collect(ctx, o, options.Present)
 	if err != nil {
 		return nil, err
+	}
+	if o.Server != nil && o.Server.Keep {
+		defer func() { // it stays when all went well
+			if err != nil {
+				err = errors.Join(err, r.leave(ctx, o))
+			}
+		}()
 	}
 	done = o.Step("searching what arrived, as Splunk would: every search of the app at its times")
 	searches, err := scenario.Searches(o.App)
@@ -128,7 +134,11 @@ func (r *Result) collect(ctx context.Context, o Options, present time.Time) (rec
 	var server *scenario.Server
 	if s := o.Server; s != nil {
 		server = &scenario.Server{URL: s.URL(), Carry: s, Now: s.Now, Present: present}
-		defer func() { err = errors.Join(err, r.leave(ctx, o, err)) }()
+		defer func() {
+			if err != nil || !s.Keep {
+				err = errors.Join(err, r.leave(ctx, o))
+			}
+		}()
 	}
 	done := o.Step("three collectors read it; a queue delivers by HEC to a receiver on this machine")
 	w := &way{dir: filepath.Join(o.Dir, "state"), version: o.Version, log: o.Log}
@@ -152,22 +162,25 @@ func (r *Result) collect(ctx context.Context, o Options, present time.Time) (rec
 	if r.Arrived, err = w.arrive(ctx, rec, filepath.Join(o.Dir, EventsFile)); err != nil {
 		return nil, err
 	}
+	if o.Server != nil {
+		r.Told = o.Server.Told()
+	}
 	rec.Finish(r.Scenario.Start, r.Scenario.End)
 	done("%d events arrived at %s: none lost, none sent twice", r.Arrived.Events, r.Arrived.URL)
 	return rec, nil
 }
 
-// leave takes back what was made on a server, unless it is to stay.
-func (r *Result) leave(ctx context.Context, o Options, failed error) error {
-	r.Told = o.Server.Told()
-	if o.Server.Keep && failed == nil || r.Told == (Told{}) {
+// leave takes back what was made on a server.
+func (r *Result) leave(ctx context.Context, o Options) error {
+	made := o.Server.Told()
+	if made == (Told{}) {
 		return nil
 	}
 	done := o.Step("taking back what was made on " + o.Server.URL())
 	if err := o.Server.Remove(ctx); err != nil {
 		return &LeftError{err}
 	}
-	done("%d models deleted; %d experiments with %d runs marked as deleted", r.Told.Models, r.Told.Experiments, r.Told.Runs)
+	done("%d models deleted; %d experiments with %d runs marked as deleted", made.Models, made.Experiments, made.Runs)
 	return nil
 }
 
