@@ -209,7 +209,7 @@ func (p *play) run(ctx context.Context) error {
 			return err
 		}
 		now, sleeping := p.clock.next()
-		acts := a != nil && (!sleeping || p.due(a).Before(now))
+		acts := a != nil && (!sleeping || p.together(a) || p.due(a).Before(now))
 		if acts {
 			now = p.due(a)
 		} else if !sleeping || now.After(p.scenario.End) {
@@ -246,6 +246,13 @@ func (p *play) run(ctx context.Context) error {
 // watched.
 func (p *play) present(at time.Time) bool {
 	return p.options.MLflow != nil && !at.Before(p.options.MLflow.Present)
+}
+
+// together tells whether an act of the present comes at once after the one before
+// it: acts of one moment, such as a call and its line in the access log, are no
+// two for a poll to come between, however long they take.
+func (p *play) together(a *act) bool {
+	return p.present(a.at) && a.at.Equal(p.acted.told)
 }
 
 // due is when an act comes.
