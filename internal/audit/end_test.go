@@ -57,3 +57,30 @@ func TestSearchesThatWereNotClosed(t *testing.T) {
 	_, err = Run(t.Context(), Input{Events: events, Ran: ran, App: app, Catalogue: catalogue})
 	require.ErrorContains(t, err, "did not run at the end of the period")
 }
+
+// TestWhatAFindingSaysOfItsEvidence: each event once, the name of its asset, and
+// how sure its actor is by its events where the row does not say; a gap in a
+// source's log stands in the first lines.
+func TestWhatAFindingSaysOfItsEvidence(t *testing.T) {
+	for want, confidences := range map[string][2]string{
+		"authenticated": {"authenticated", "authenticated"},
+		"claimed":       {"authenticated", "claimed"},
+	} {
+		s := &story{t: t, events: NewEvents()}
+		first := s.tell(0, s3, "REST.GET.OBJECT", map[string]any{"user": "ann", "asset_id": "s3://b/x", "user_confidence": confidences[0]})
+		second := s.tell(1, s3, "REST.GET.OBJECT", map[string]any{"user": "ann", "asset_id": "s3://b/y", "user_confidence": confidences[1]})
+		report := searched(t, Input{Events: s.events},
+			scenario.Finding{Detection: 35, Name: "case", Time: eight.Add(time.Minute), User: []string{"ann"}, Row: []byte(`{"asset_name":"fraud","event_ids":"` + first + "," + second + "," + first + `"}`)},
+			scenario.Finding{Detection: 30, Name: "gap", Time: eight.Add(time.Minute), Asset: []string{"s3://b"}, Row: []byte(`{}`)})
+		found := report.Findings[0]
+		require.Equal(t, 35, found.Detection)
+		require.Equal(t, []string{first, second}, found.EventIDs)
+		require.Len(t, found.Events, 2)
+		require.Equal(t, want, found.Confidence)
+		require.Equal(t, "fraud", found.AssetName)
+		require.Contains(t, report.Verdict.Evidence, "The evidence has holes: ")
+		require.Contains(t, report.Verdict.Evidence, "the log of s3://b leaves out hours")
+		require.Contains(t, report.Frameworks[0].Shows[2], "The sources' own logs of 1 bucket leave out hours.")
+		require.Contains(t, paged(t, report), "<dt>Asset</dt><dd>fraud, ")
+	}
+}

@@ -24,7 +24,9 @@ type Finding struct {
 	Users      []string `json:"users,omitempty"`
 	Confidence string   `json:"user_confidence,omitempty"`
 	Assets     []string `json:"assets,omitempty"`
-	Message    string   `json:"message"`
+	// AssetName is what people call it.
+	AssetName string `json:"asset_name,omitempty"`
+	Message   string `json:"message"`
 	// Meaning is what the detection says of itself, Respond what to do.
 	Meaning string `json:"meaning"`
 	Respond string `json:"respond"`
@@ -89,12 +91,13 @@ func (a *audit) finding(f *scenario.Finding) *Finding {
 		Severity   text   `json:"severity"`
 		Confidence text   `json:"user_confidence"`
 		EventIDs   text   `json:"event_ids"`
+		AssetName  text   `json:"asset_name"`
 	}
 	// The row is the evaluator's own JSON.
 	_ = json.Unmarshal(f.Row, &row)
 	out := &Finding{
 		Detection: f.Detection, Title: f.Name, Severity: string(row.Severity), Score: f.Score, Raised: f.Time.UTC(),
-		Users: f.User, Confidence: string(row.Confidence), Assets: f.Asset, Message: f.Message, Row: f.Row,
+		Users: f.User, Confidence: string(row.Confidence), Assets: f.Asset, AssetName: string(row.AssetName), Message: f.Message, Row: f.Row,
 	}
 	if row.Time.set {
 		out.Happened = moment(row.Time.value)
@@ -119,7 +122,7 @@ func (a *audit) finding(f *scenario.Finding) *Finding {
 		out.Severity = "informational"
 	}
 	for _, id := range strings.Split(string(row.EventIDs), ",") {
-		if id == "" || id == "none" {
+		if id == "" || id == "none" || slices.Contains(out.EventIDs, id) {
 			continue
 		}
 		out.EventIDs = append(out.EventIDs, id)
@@ -159,8 +162,23 @@ func orNone(s string) string {
 	return s
 }
 
-// found takes away the events that are not there, and orders the others.
+// found takes away the events that are not there, and orders the others. Where the
+// row did not say how sure the actor is, he is proven if all these events prove
+// theirs.
 func (f *Finding) found() {
 	f.Events = slices.DeleteFunc(f.Events, func(e *Evidence) bool { return e.Time.IsZero() })
 	slices.SortStableFunc(f.Events, func(x, y *Evidence) int { return x.Time.Compare(y.Time) })
+	if f.Confidence != "" || len(f.Users) == 0 || f.Users[0] == "" {
+		return
+	}
+	for _, e := range f.Events {
+		switch {
+		case e.Health():
+		case e.Confidence != "authenticated" && e.Confidence != "signed":
+			f.Confidence = "claimed"
+			return
+		case f.Confidence == "":
+			f.Confidence = e.Confidence
+		}
+	}
 }

@@ -91,6 +91,9 @@ func (a *audit) frameworks() {
 	if f.missed > 0 || f.missing > 0 {
 		holes = fmt.Sprintf("The record has holes: %s of inputs not watched, %s numbers of events missing.", length(f.missed), strconv.FormatUint(f.missing, 10))
 	}
+	if n := len(a.report.gaps()); n > 0 {
+		holes += fmt.Sprintf(" The sources' own logs of %s leave out hours.", counted(n, "bucket"))
+	}
 	blind := fmt.Sprintf("What %d of %d detections would have found: they could not have fired.", c.CannotFire, len(c.Detections))
 	kept := fmt.Sprintf("The oldest event is of %s, %s before the end of the period.", stamp(p.History), length(f.span))
 	notKept := "That logs are kept for six months: these events go back " + length(f.span) + "."

@@ -37,6 +37,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"counted": counted,
 	"bytes":   event.Size,
 	"sure":    sure,
+	"state":   state,
 	"actor":   actor,
 	"who":     who,
 	"short":   short,
@@ -233,6 +234,14 @@ func sure(confidence string) string {
 		return "only claimed"
 	}
 	return "not known"
+}
+
+// state is what a collector said of itself.
+func state(word string) string {
+	if word == "silent" {
+		return "ok, with nothing new from its source for a day"
+	}
+	return word
 }
 
 func actor(name string) string {

@@ -14,6 +14,9 @@ const (
 	ExitFound = 3
 )
 
+// logGap is the detection of hours that a source's log leaves out.
+const logGap = 30
+
 // A Verdict is the report in a sentence.
 type Verdict struct {
 	// Level is alarm where something critical or high was found, warning where
@@ -26,6 +29,17 @@ type Verdict struct {
 	Findings map[string]int `json:"findings"` // by severity
 	FailOn   string         `json:"fail_on,omitempty"`
 	ExitCode int            `json:"exit_code"`
+}
+
+// gaps are the assets whose source's own log was found to leave out hours: the
+// input may have read all of it.
+func (r *Report) gaps() (assets []string) {
+	for _, f := range r.Findings {
+		if f.Detection == logGap && len(f.Assets) > 0 && !slices.Contains(assets, f.Assets[0]) {
+			assets = append(assets, f.Assets[0])
+		}
+	}
+	return assets
 }
 
 // verdict sums the report up.
@@ -74,6 +88,9 @@ func (a *audit) verdict() {
 				holes = append(holes, input+": "+losses[operation])
 			}
 		}
+	}
+	for _, asset := range r.gaps() {
+		holes = append(holes, "the log of "+clipped(asset)+" leaves out hours")
 	}
 	for _, s := range r.Sources {
 		if s.Bad > 0 || s.Broken != "" {

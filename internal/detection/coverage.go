@@ -188,7 +188,7 @@ func (d *Detection) coverSources(s Situation, c *Coverage) {
 			told[in.Stanza] = true
 			if in.Observed {
 				seen = true
-				lacking = append(lacking, Reason{"no event of " + in.Stanza + " shows that it tells of it", "look into its stanza: " + howTo(source, setup[source])})
+				lacking = append(lacking, Reason{"no event of " + in.Stanza + " " + shows(setup[source]), "look into its stanza: " + howTo(source, setup[source])})
 				continue
 			}
 			lacking = append(lacking, Reason{in.Stanza + " does not tell of it", howTo(source, setup[source])})
@@ -267,6 +267,14 @@ func (in Input) tells(any []string) bool {
 
 func noInput(source string) Reason {
 	return Reason{"no " + sourceNames[source] + " input", fmt.Sprintf("add [aiwatch_%s://NAME] to local/inputs.conf", source)}
+}
+
+// shows says what an event would do that shows such a setup.
+func shows(any []string) string {
+	if slices.Contains(any, "control") {
+		return "tells of a change of logging, versioning or policy"
+	}
+	return "comes from its " + strings.Join(any, " or ")
 }
 
 func howTo(source string, any []string) string {
