@@ -110,7 +110,7 @@ func TestAKeptDemo(t *testing.T) {
 		return string(out)
 	}
 	text := run("demo", "--keep", "--app", appWith(t, "Promoted by its own trainer"))
-	require.Contains(t, text, "What was found: 1 findings, 1 of them name robin ")
+	require.Contains(t, text, "What was found: 1 finding, 1 of them name robin ")
 	require.Contains(t, text, "\n1 of 1 detections fired: 7.\nAccused: robin.\n")
 	require.NotContains(t, text, "detection 11")
 	for _, name := range []string{

@@ -72,7 +72,7 @@ func printStatus(out io.Writer, s forwarder.Status, now time.Time) error {
 	} else {
 		row("forwarder", "does not run, collector %s", s.Collector)
 	}
-	row("waiting", "%d events, %s compressed%s", s.Waiting.Events, event.Size(s.Waiting.Bytes), since(", the oldest for ", s.Oldest, now))
+	row("waiting", "%s, %s compressed%s", event.Count(s.Waiting.Events, "event"), event.Size(s.Waiting.Bytes), since(", the oldest for ", s.Oldest, now))
 	if s.Unconfirmed > 0 {
 		row("unconfirmed", "%d events of them were sent and wait for the indexer's word", s.Unconfirmed)
 	}
@@ -91,7 +91,7 @@ func printStatus(out io.Writer, s forwarder.Status, now time.Time) error {
 		if h.Index == queue.AllIndexes {
 			index = "all indexes"
 		}
-		row("held", "%d events for %s%s: %s", h.Events, index, since(", for ", h.Since, now), h.Reason)
+		row("held", "%s for %s%s: %s", event.Count(h.Events, "event"), index, since(", for ", h.Since, now), h.Reason)
 	}
 	row("dead letters", "%d", s.DeadLetters)
 	if c := s.Counters; c != nil {
@@ -114,7 +114,7 @@ func printStatus(out io.Writer, s forwarder.Status, now time.Time) error {
 		if !in.LastSweep.IsZero() {
 			row("  last sweep", "%s", when(in.LastSweep, now))
 		}
-		row("  read", "%d records, %d events", in.Records, in.Events)
+		row("  read", "%s, %s", event.Count(in.Records, "record"), event.Count(in.Events, "event"))
 		if waiting := s.Input(in.Name); waiting.Events+waiting.Held+waiting.DeadLetters > 0 {
 			row("  waiting", "%d events, %d held, %d dead letters", waiting.Events, waiting.Held, waiting.DeadLetters)
 		}
@@ -145,7 +145,7 @@ func describeArchive(s archive.Status) string {
 	case s.Files == 0:
 		return s.Path + " is empty"
 	}
-	text := fmt.Sprintf("%s: %s in %d files, from %s to %s", s.Path, event.Size(s.Bytes), s.Files, s.Oldest, s.Newest)
+	text := fmt.Sprintf("%s: %s in %s, from %s to %s", s.Path, event.Size(s.Bytes), event.Count(s.Files, "file"), s.Oldest, s.Newest)
 	if s.Damaged > 0 {
 		text += fmt.Sprintf("; %d of them are damaged and set aside", s.Damaged)
 	}
@@ -252,7 +252,7 @@ func (p *program) deadletterCommand() *cli.Command {
 					if err != nil {
 						return err
 					}
-					fmt.Fprintf(p.stdout, "%d %s\n", n, done)
+					fmt.Fprintf(p.stdout, "%s: %s\n", done, event.Count(n, "event"))
 					return nil
 				})
 			},
@@ -318,8 +318,8 @@ func (p *program) deadletterCommand() *cli.Command {
 					})
 				},
 			},
-			change("resend", "put them back into the queue", "events are in the queue again", forwarder.Admin.Resend),
-			change("drop", "forget them", "events are forgotten", forwarder.Admin.Drop),
+			change("resend", "put them back into the queue", "in the queue again", forwarder.Admin.Resend),
+			change("drop", "forget them", "forgotten", forwarder.Admin.Drop),
 		},
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"aiwatch/collectors"
+	"aiwatch/internal/event"
 )
 
 // minGit is the oldest git whose known holes are mended, see git.go.
@@ -99,7 +100,7 @@ func (c *Collector) checkRepo(ctx context.Context, r *repository) collectors.Fin
 		}
 	case len(replacements) > 0:
 		return collectors.Finding{
-			Verdict: collectors.Warning, Text: fmt.Sprintf("%s has %d references and %d replacements of objects", r.id, len(refs), len(replacements)),
+			Verdict: collectors.Warning, Text: fmt.Sprintf("%s has %s and %s of objects", r.id, event.Count(len(refs), "reference"), event.Count(len(replacements), "replacement")),
 			Fix: "find out who made refs/replace/*: it shows readers other content than is stored",
 		}
 	}
@@ -111,11 +112,11 @@ func (c *Collector) checkRepo(ctx context.Context, r *repository) collectors.Fin
 	}
 	if protected == 0 && len(refs) > 0 {
 		return collectors.Finding{
-			Verdict: collectors.Warning, Text: fmt.Sprintf("%s has %d references, none of them protected", r.id, len(refs)),
+			Verdict: collectors.Warning, Text: fmt.Sprintf("%s has %s, none of them protected", r.id, event.Count(len(refs), "reference")),
 			Fix: "set protected_refs to those whose rewriting matters",
 		}
 	}
-	return collectors.Finding{Verdict: collectors.Good, Text: fmt.Sprintf("%s has %d references, %d of them protected", r.id, len(refs), protected)}
+	return collectors.Finding{Verdict: collectors.Good, Text: fmt.Sprintf("%s has %s, %d of them protected", r.id, event.Count(len(refs), "reference"), protected)}
 }
 
 func checkLog(l *log) collectors.Finding {

@@ -8,6 +8,7 @@ import (
 
 	"aiwatch/collectors"
 	"aiwatch/collectors/logfile"
+	"aiwatch/internal/event"
 )
 
 // Check reports what answers, what the account may see, what is switched on, how
@@ -96,7 +97,8 @@ func (c *Collector) checkArea(ctx context.Context, srv server, ws string, began 
 	if ws != "" {
 		where = fmt.Sprintf("workspace %q: ", ws)
 	}
-	say(collectors.Good, "", "%s%d models with %d versions of %d runs, %d prompts, %d experiments; reading the registry took %s", where, models, versions, len(runs), prompts, experiments, time.Since(began).Round(time.Millisecond))
+	say(collectors.Good, "", "%s%s with %s of %s, %s, %s; reading the registry took %s", where,
+		event.Count(models, "model"), event.Count(versions, "version"), event.Count(len(runs), "run"), event.Count(prompts, "prompt"), event.Count(experiments, "experiment"), time.Since(began).Round(time.Millisecond))
 	sweeps := 1 + len(runs)/(max(1, c.cfg.RequestsPerSweep/runShare)*runBatch)
 	say(collectors.Good, "", "%srequests_per_sweep = %d: a run behind a version is read again after %s at the latest", where, c.cfg.RequestsPerSweep, time.Duration(sweeps)*c.cfg.Interval)
 	return nil

@@ -403,7 +403,7 @@ func (l *local) check(context.Context) []collectors.Finding {
 	for _, f := range files {
 		bytes += f.info.Size()
 	}
-	findings := []collectors.Finding{{Verdict: collectors.Good, Text: fmt.Sprintf("%d files, %s, at %s", len(files), event.Size(bytes), l.c.cfg.Path)}}
+	findings := []collectors.Finding{{Verdict: collectors.Good, Text: fmt.Sprintf("%s, %s, at %s", event.Count(len(files), "file"), event.Size(bytes), l.c.cfg.Path)}}
 	// The newest file that holds something tells the format.
 	for _, f := range slices.Backward(files) {
 		if f.info.Size() == 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"aiwatch/internal/detection"
+	"aiwatch/internal/event"
 )
 
 // Coverage is what could have been found, and what cannot be known.
@@ -174,7 +175,7 @@ func (a *audit) unknown(c *Coverage) {
 	}
 	for _, j := range c.Detections {
 		if j.NotJudged > 0 && j.Verdict != detection.CannotFire {
-			say("%d %s waits for what may still come, and judged what was indexed until %s. %s of its sources came after that: an audit whose period ends later judges them.", j.Number, j.Name, stamp(j.Until), counted(j.NotJudged, "event"))
+			say("%d %s waits for what may still come, and judged what was indexed until %s. %s of its sources came after that: an audit whose period ends later judges them.", j.Number, j.Name, stamp(j.Until), event.Count(j.NotJudged, "event"))
 		}
 	}
 	claimed, all := 0, 0

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"aiwatch/internal/event"
 )
 
 // A Framework is a clause that auditors ask about, with what this evidence shows
@@ -92,7 +94,7 @@ func (a *audit) frameworks() {
 		holes = fmt.Sprintf("The record has holes: %s of inputs not watched, %s numbers of events missing.", length(f.missed), strconv.FormatUint(f.missing, 10))
 	}
 	if n := len(a.report.gaps()); n > 0 {
-		holes += fmt.Sprintf(" The sources' own logs of %s leave out hours.", counted(n, "bucket"))
+		holes += fmt.Sprintf(" The sources' own logs of %s leave out hours.", event.Count(n, "bucket"))
 	}
 	blind := fmt.Sprintf("What %d of %d detections would have found: they could not have fired.", c.CannotFire, len(c.Detections))
 	kept := fmt.Sprintf("The oldest event is of %s, %s before the end of the period.", stamp(p.History), length(f.span))
@@ -109,7 +111,7 @@ func (a *audit) frameworks() {
 	add(euAIAct, "Article 12, record-keeping",
 		"A high-risk system records events by itself, over its lifetime, so that risks and changes can be traced.", `\b12\b`,
 		[]string{
-			fmt.Sprintf("%s about models, data and code were recorded by %s from %s to %s, nobody having to do anything for it.", counted(f.acts, "event"), counted(f.inputs, "input"), stamp(p.From), stamp(p.To)),
+			fmt.Sprintf("%s about models, data and code were recorded by %s from %s to %s, nobody having to do anything for it.", event.Count(f.acts, "event"), event.Count(f.inputs, "input"), stamp(p.From), stamp(p.To)),
 			"Each says how its time and its actor are known.",
 			holes,
 		},
@@ -121,8 +123,8 @@ func (a *audit) frameworks() {
 		"A high-risk system withstands attempts to alter it: poisoned data or models, theft of the model, tampering.", `\b15\b`,
 		[]string{
 			fmt.Sprintf("%d of %d detections could have fired with these inputs, %d more within limits.", c.CanFire, len(c.Detections), c.Limited),
-			fmt.Sprintf("Of %s, the digests of %d agree between sources, those of %d contradict each other, %d can't be compared.", counted(f.versions, "production version"), f.agree, f.differ, f.uncompared),
-			fmt.Sprintf("%s of production models by %s.", counted(f.reads, "read"), counted(f.readers, "reader")),
+			fmt.Sprintf("Of %s, the digests of %d agree between sources, those of %d contradict each other, %d can't be compared.", event.Count(f.versions, "production version"), f.agree, f.differ, f.uncompared),
+			fmt.Sprintf("%s of production models by %s.", event.Count(f.reads, "read"), event.Count(f.readers, "reader")),
 		},
 		[]string{
 			blind,
@@ -136,7 +138,7 @@ func (a *audit) frameworks() {
 	add(euAIAct, "Article 26, obligations of deployers",
 		"The deployer watches the system in use, keeps its logs for at least six months and reports serious incidents.", `\b26\b`,
 		[]string{
-			fmt.Sprintf("%s, each with the events behind it and what to do.", counted(len(a.report.Findings), "finding")),
+			fmt.Sprintf("%s, each with the events behind it and what to do.", event.Count(len(a.report.Findings), "finding")),
 			kept,
 		},
 		[]string{
@@ -148,14 +150,14 @@ func (a *audit) frameworks() {
 		"The organisation decides in which phases of the life cycle events are logged, in use at least.", `A\.6\.2\.8`,
 		[]string{
 			fmt.Sprintf("Logged phases of the production models: data (%s), training (%s), registration and deployment (%s), access (%s).",
-				counted(f.datasets, "dataset"), counted(f.runs, "run"), counted(f.versions, "version"), counted(f.reads, "read")),
+				event.Count(f.datasets, "dataset"), event.Count(f.runs, "run"), event.Count(f.versions, "version"), event.Count(f.reads, "read")),
 			holes,
 		},
 		[]string{"The organisation's decision itself, and that somebody reviews the logs.", "Use: requests to a model that serves leave no event here."})
 	add("NIST AI RMF", "GOVERN 1.6, MEASURE 2.7, MANAGE 4.1",
 		"AI systems are inventoried, their security is evaluated, and they are monitored once deployed.", `.`,
 		[]string{
-			fmt.Sprintf("%s with their runs, data and readers (GOVERN 1.6).", counted(f.versions, "production version")),
+			fmt.Sprintf("%s with their runs, data and readers (GOVERN 1.6).", event.Count(f.versions, "production version")),
 			fmt.Sprintf("%d detections judged, with the reason wherever one could not fire (MEASURE 2.7).", len(c.Detections)),
 			fmt.Sprintf("%s of monitoring, with the hours that are missing (MANAGE 4.1).", length(p.To.Sub(p.From))),
 		},
@@ -171,14 +173,6 @@ func (a *audit) serving(framework, clause string) (n int) {
 		}
 	}
 	return n
-}
-
-// counted is a number with its noun.
-func counted(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.Itoa(n) + " " + noun + "s"
 }
 
 // length is a duration as people say it.

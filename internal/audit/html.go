@@ -34,7 +34,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"clock":   func(t time.Time) string { return t.Format(time.TimeOnly) },
 	"until":   until,
 	"length":  length,
-	"counted": counted,
+	"counted": event.Count[int],
 	"bytes":   event.Size,
 	"sure":    sure,
 	"state":   state,

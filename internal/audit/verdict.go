@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"aiwatch/internal/event"
 )
 
 // Exit codes of an audit.
@@ -63,7 +65,7 @@ func (a *audit) verdict() {
 	case 0:
 		v.Headline = "Nothing was found"
 	case 1:
-		v.Headline = found[0] + strings.TrimPrefix(counted(len(r.Findings), " finding"), strconv.Itoa(len(r.Findings))+" ")
+		v.Headline = found[0] + strings.TrimPrefix(event.Count(len(r.Findings), " finding"), strconv.Itoa(len(r.Findings))+" ")
 	default:
 		v.Headline = fmt.Sprintf("%d findings: %s", len(r.Findings), strings.Join(found, ", "))
 	}
@@ -81,7 +83,7 @@ func (a *audit) verdict() {
 			holes = append(holes, fmt.Sprintf("%d events of %s are missing", n, input))
 		}
 		if w.Twice > 0 {
-			holes = append(holes, fmt.Sprintf("%s used %s for two events", input, counted(w.Twice, "number")))
+			holes = append(holes, fmt.Sprintf("%s used %s for two events", input, event.Count(w.Twice, "number")))
 		}
 		for _, operation := range []string{"state.restored", "state.damaged", "archive.damaged", "gap.unreadable"} {
 			if slices.ContainsFunc(w.Losses, func(l Loss) bool { return l.What == losses[operation] }) {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"aiwatch/internal/event"
 )
 
 // columns is how wide a terminal is taken to be.
@@ -23,7 +25,7 @@ func (s *Story) Print(out io.Writer, safe func(string) string) {
 		p.line("", "Nothing was found.")
 		return
 	}
-	p.line("", fmt.Sprintf("What was found: %d findings, %d of them name %s%s", len(s.Lines), s.Naming, s.Who, s.Person.words()))
+	p.line("", fmt.Sprintf("What was found: %s, %d of them name %s%s", event.Count(len(s.Lines), "finding"), s.Naming, s.Who, s.Person.words()))
 	day := ""
 	for _, l := range s.Lines {
 		if d := l.At.Format("Monday 2 January"); d != day {

@@ -5,6 +5,14 @@ import (
 	"strconv"
 )
 
+// Count is a number with its noun, which takes an s where there are several.
+func Count[N int | int64 | uint64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprint(n) + " " + noun + "s"
+}
+
 // Size is so many bytes as people read them, in the units that the app's macro
 // aiwatch_bytes gives them in messages.
 func Size(n int64) string {
