@@ -130,7 +130,7 @@ func TestCheck(t *testing.T) {
 		cfg := s.config()
 		cfg.AccessLog, cfg.Interval, cfg.RequestsPerSweep = s.log, 10*time.Minute, 5
 		require.Equal(t, strings.ReplaceAll(`ok: MLflow 3.17.2 answers at @
-ok: 300 models with 600 versions of 40 runs, 0 prompts, 1 experiments; reading the registry took N
+ok: 300 models with 600 versions of 40 runs, 0 prompts, 1 experiment; reading the registry took N
 ok: requests_per_sweep = 5: a run behind a version is read again after 10m0s at the latest
 ok: basic-auth is on: permissions of 2 users are watched
 ok: no webhook receiver: changes of aliases and tags are seen by the full sweep, every 10m0s
