@@ -96,14 +96,17 @@ func (c *Collector) sample(log io.Reader) (format Format, good, bad int, err err
 	return format, good, bad, nil
 }
 
-// once makes a request without trying again: a person waits for the answer.
-func once(o *s3.Options) { o.RetryMaxAttempts = 1 }
+// checkAttempts is how often a request of a check is made: a person waits for the
+// answer, and one broken connection is no answer.
+const checkAttempts = 2
+
+func briefly(o *s3.Options) { o.RetryMaxAttempts = checkAttempts }
 
 // check lists the log bucket and reads the beginning of one object.
 func (b *bucketReader) check(ctx context.Context) []collectors.Finding {
 	name := "s3://" + b.bucket + "/" + b.c.cfg.Prefix
 	few := int32(100)
-	list, err := b.s3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &b.bucket, Prefix: &b.c.cfg.Prefix, MaxKeys: &few, EncodingType: types.EncodingTypeUrl}, once)
+	list, err := b.s3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &b.bucket, Prefix: &b.c.cfg.Prefix, MaxKeys: &few, EncodingType: types.EncodingTypeUrl}, briefly)
 	if err != nil {
 		return []collectors.Finding{b.diagnose(err, "list "+name, "s3:ListBucket on arn:aws:s3:::"+b.bucket)}
 	}
@@ -119,7 +122,7 @@ func (b *bucketReader) checkObject(ctx context.Context, list *s3.ListObjectsV2Ou
 			continue
 		}
 		part := "bytes=0-65535"
-		got, err := b.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.bucket, Key: &o.key, Range: &part}, once)
+		got, err := b.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.bucket, Key: &o.key, Range: &part}, briefly)
 		if err != nil {
 			return []collectors.Finding{b.diagnose(err, "get "+b.ref(o), "s3:GetObject on arn:aws:s3:::"+b.bucket+"/"+b.c.cfg.Prefix+"* (and kms:Decrypt where the bucket is encrypted with a key)")}
 		}
@@ -134,13 +137,13 @@ func (b *bucketReader) checkObject(ctx context.Context, list *s3.ListObjectsV2Ou
 func (q *queue) check(ctx context.Context) []collectors.Finding {
 	_, err := q.sqs.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
 		QueueUrl: &q.c.cfg.QueueURL, AttributeNames: []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameApproximateNumberOfMessages, sqstypes.QueueAttributeNameRedrivePolicy},
-	}, func(o *sqs.Options) { o.RetryMaxAttempts = 1 })
+	}, func(o *sqs.Options) { o.RetryMaxAttempts = checkAttempts })
 	if err != nil {
 		return []collectors.Finding{q.diagnose(err, "reach "+q.c.cfg.QueueURL, "sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on the queue")}
 	}
 	findings := []collectors.Finding{{Verdict: collectors.Good, Text: "queue " + q.c.cfg.QueueURL + " answers"}}
 	few := int32(100)
-	list, err := q.s3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &q.bucket, Prefix: &q.c.cfg.Prefix, MaxKeys: &few, EncodingType: types.EncodingTypeUrl}, once)
+	list, err := q.s3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &q.bucket, Prefix: &q.c.cfg.Prefix, MaxKeys: &few, EncodingType: types.EncodingTypeUrl}, briefly)
 	switch {
 	case err == nil:
 		return append(findings, q.checkObject(ctx, list)...)

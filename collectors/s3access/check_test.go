@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ func TestCheckOfABucket(t *testing.T) {
 		fix     string
 	}{
 		{name: "good", verdict: collectors.Good, text: "s3://logs/" + name + " is server_access"},
+		{name: "one broken connection", fault: brokenOnce(), verdict: collectors.Good, text: "s3://logs/" + name + " is server_access"},
 		{name: "no bucket", change: func(c *Config) { c.Bucket = "absent" }, verdict: collectors.Misset, text: "there is no bucket absent", fix: "correct bucket"},
 		{name: "empty", change: func(c *Config) { c.Prefix = "none/" }, verdict: collectors.Warning, text: "no log object under s3://logs/none/ yet", fix: "correct prefix"},
 		{name: "listing denied", fault: answer(403, "AccessDenied"), verdict: collectors.Unavailable, text: "list s3://logs/: access denied", fix: "grant s3:ListBucket on arn:aws:s3:::logs"},
@@ -76,6 +78,17 @@ func TestCheckOfABucket(t *testing.T) {
 			require.Equal(t, tc.verdict == collectors.Good, last.Fix == "")
 			require.NotContains(t, last.Text+last.Fix, cfg.AWS.SecretAccessKey)
 		})
+	}
+}
+
+// brokenOnce cuts the first answer off.
+func brokenOnce() s3sim.Fault {
+	var met atomic.Bool
+	return func(http.ResponseWriter, *http.Request, string) bool {
+		if met.CompareAndSwap(false, true) {
+			panic(http.ErrAbortHandler)
+		}
+		return false
 	}
 }
 
