@@ -40,14 +40,15 @@ func TestPages(t *testing.T) {
 		}
 		t.Run(v.Name, func(t *testing.T) {
 			began := time.Now()
-			p := &pageTest{stage: s, view: v, data: data, tokens: v.Tokens(), width: widths[0]}
+			p := &pageTest{stage: s, view: v, data: data, tokens: v.Tokens(), width: widths[0], theme: "dark"}
 			s.answer(data.Run)
 			require.NoError(t, s.browser.Open(s.server.URL+appPath+v.Name+"?theme=dark", p.width, 3000))
-			p.inBothThemes(t, "with data", data.Run, func(when string) { p.shows(t, when, data) })
-			p.inBothThemes(t, "no data", empty.Run, func(when string) { p.shows(t, when, empty) })
+			p.draw(t, "with data", 2, data.Run, func(when string) { p.shows(t, when, data) })
+			p.draw(t, "no data", 2, empty.Run, func(when string) { p.shows(t, when, empty) })
 			p.quiet(t)
-			for _, failure := range []error{errors.New("the indexer is gone"), &spl.Refusal{Message: "there is no command by that name"}} {
-				p.inBothThemes(t, failure.Error(), func(context.Context, Search) (*spl.Result, error) { return nil, failure },
+			// A search that is refused looks like one that fails while it runs.
+			for n, failure := range []error{errors.New("the indexer is gone"), &spl.Refusal{Message: "there is no command by that name"}} {
+				p.draw(t, failure.Error(), 2-n, func(context.Context, Search) (*spl.Result, error) { return nil, failure },
 					func(when string) { p.fails(t, when, failure.Error()) })
 			}
 			p.again(t, p.hostile)
@@ -65,17 +66,17 @@ func TestPages(t *testing.T) {
 // widths are those of the windows in which all has to be seen, in pixels.
 var widths = [2]int{1280, 1920}
 
-// inBothThemes draws the page dark and light with others' answers, and checks in
+// draw draws the page with others' answers, in a number of themes, and checks in
 // each what it says and that nothing is cut off. The page that was opened is
 // drawn already.
-func (p *pageTest) inBothThemes(t *testing.T, when string, run func(context.Context, Search) (*spl.Result, error), says func(when string)) {
+func (p *pageTest) draw(t *testing.T, when string, themes int, run func(context.Context, Search) (*spl.Result, error), says func(when string)) {
 	t.Helper()
-	for _, theme := range []string{"dark", "light"} {
+	for range themes {
 		if p.drawn {
 			p.again(t, run)
 		}
 		p.drawn = true
-		when := theme + ", " + when
+		when := p.theme + ", " + when
 		says(when)
 		p.fits(t, when)
 		// The next is drawn in the window in which this one ends.
@@ -116,7 +117,8 @@ type pageTest struct {
 	data   *Data
 	tokens map[string]string // as they are set by now
 	width  int               // of the window
-	drawn  bool              // for once
+	theme  string
+	drawn  bool // for once
 }
 
 // again draws the page once more, in its other theme, with others' answers.
@@ -124,6 +126,7 @@ func (p *pageTest) again(t *testing.T, run func(context.Context, Search) (*spl.R
 	t.Helper()
 	p.answer(run)
 	p.click(t, "#theme", "")
+	p.theme = map[string]string{"dark": "light", "light": "dark"}[p.theme]
 }
 
 // click clicks an element, the one with a text where one is given.

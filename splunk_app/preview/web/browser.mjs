@@ -62,7 +62,7 @@ function settled(quiet) {
 // later. The bound is for a busy machine: on a free one pages settle in seconds.
 async function settle() {
     await page.evaluate(() => (window.preview.changed = performance.now()));
-    await page.waitForFunction(settled, 400, { timeout: 120000, polling: 50 });
+    await page.waitForFunction(settled, 300, { timeout: 120000, polling: 50 });
 }
 
 async function open({ url, width, height }) {
