@@ -190,12 +190,13 @@ func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions)
 	engine.Collect = func(index string, fields []string, rows []spl.Row) error {
 		return engine.Store.AddSummary(index, fields, rows, r.now)
 	}
+	written := summaries(searches)
 	for _, s := range searches {
 		query, err := engine.Parse(s.SPL, rec.Scenario.Start)
 		if err != nil {
 			return nil, fmt.Errorf("search %q: %w", s.Name, err)
 		}
-		j := &job{Search: s, writes: query.Writes(), alerted: map[string]time.Time{}, reads: r.readsFindings(s, query, searches)}
+		j := &job{Search: s, writes: query.Writes(), alerted: map[string]time.Time{}, reads: r.readsFindings(s, query, written)}
 		if !o.Every && !asksForNow(engine, query) {
 			query.Keep()
 			j.query = query
@@ -213,17 +214,29 @@ func newRounds(rec *Recording, app fs.FS, searches []*Search, o ScheduleOptions)
 	return r, nil
 }
 
-// readsFindings tells whether a search, or a macro of it, names an index to which
-// searches write what they found.
-func (r *rounds) readsFindings(s *Search, query *spl.Query, all []*Search) bool {
-	texts := []string{s.SPL}
-	for _, name := range query.Uses().Macros {
-		texts = append(texts, r.engine.Macros[name]["definition"])
+// summaries matches a text that names an index to which searches write what they
+// found; nil where none writes.
+func summaries(searches []*Search) *regexp.Regexp {
+	var names []string
+	for _, s := range searches {
+		if s.Index != "" {
+			names = append(names, regexp.QuoteMeta(s.Index))
+		}
 	}
-	return slices.ContainsFunc(all, func(w *Search) bool {
-		return w.Index != "" && slices.ContainsFunc(texts, func(text string) bool {
-			return regexp.MustCompile(`\bindex\s*=\s*"?` + regexp.QuoteMeta(w.Index) + `\b`).MatchString(text)
-		})
+	if names == nil {
+		return nil
+	}
+	slices.Sort(names)
+	return regexp.MustCompile(`\bindex\s*=\s*"?(?:` + strings.Join(slices.Compact(names), "|") + `)\b`)
+}
+
+// readsFindings tells whether a search, or a macro of it, names such an index.
+func (r *rounds) readsFindings(s *Search, query *spl.Query, written *regexp.Regexp) bool {
+	if written == nil {
+		return false
+	}
+	return written.MatchString(s.SPL) || slices.ContainsFunc(query.Uses().Macros, func(name string) bool {
+		return written.MatchString(r.engine.Macros[name]["definition"])
 	})
 }
 
