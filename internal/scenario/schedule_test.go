@@ -78,22 +78,28 @@ func TestASearchRunsNotBeforeItsTime(t *testing.T) {
 // nothing that was found before is found again, throttled or not.
 func TestAClosingRun(t *testing.T) {
 	rec := recorded(t, 1, "1 a", "20 b", "43 c", "46 d", "59 e")
-	rec.Scenario.End = eight.Add(58*time.Minute + 30*time.Second)
+	rec.Scenario.End = eight.Add(55*time.Minute + 30*time.Second) // no schedule has a run at its closing
 	conf := "[s]\nsearch = index=aiwatch _index_earliest=-16m@m _index_latest=-1m@m | eval detection=1 | table detection user asset_id" + every15 + "dispatch.earliest_time = -1d\n"
 	byCron := []string{"1 08:15 a", "1 08:30 b", "1 08:45 c"}
 	require.Equal(t, byCron, scheduled(t, rec, conf, ScheduleOptions{}))
-	require.Equal(t, append(byCron, "1 08:58 d"), scheduled(t, rec, conf, ScheduleOptions{Closing: true}), "e came after the end")
+	require.Equal(t, append(byCron, "1 08:55 d"), scheduled(t, rec, conf, ScheduleOptions{Closing: true}), "e came after the end")
 	// The closing window overlaps that of the run before.
 	wide := "[s]\nsearch = index=aiwatch _index_earliest=-60m@m _index_latest=-1m@m | eval detection=1 | table detection user asset_id\ncron_schedule = 40 * * * *\ndispatch.earliest_time = -1d\n"
-	require.Equal(t, []string{"1 08:40 b", "1 08:40 a", "1 08:58 d", "1 08:58 c"}, scheduled(t, rec, wide, ScheduleOptions{Closing: true}))
+	require.Equal(t, []string{"1 08:40 b", "1 08:40 a", "1 08:55 d", "1 08:55 c"}, scheduled(t, rec, wide, ScheduleOptions{Closing: true}))
 
 	// A search that fills a table does not run, one that searches for findings runs
-	// after those that find, whatever their names are.
-	conf = "[a case]\nsearch = index=summary | stats dc(detection) AS n by user | where n=2 | eval detection=35" + every15 + "alert.suppress = 1\nalert.suppress.period = 1d\n" +
+	// after those that find, whatever their names are, and finds what another of its
+	// kind found there.
+	conf = "[a case]\nsearch = index=summary | stats dc(detection) AS n, min(_time) AS _time by user | where n=2 | eval detection=35 | table _time detection user" + every15 + "alert.suppress = 1\nalert.suppress.period = 1d\naction.summary_index = 1\n" +
 		"[b]\nsearch = index=aiwatch user=d | eval detection=1 | table _time detection user" + every15 + "action.summary_index = 1\n" +
 		"[c]\nsearch = index=aiwatch user=d | eval detection=2 | table _time detection user" + every15 + "action.summary_index = 1\n" +
-		"[d table]\nsearch = index=aiwatch | stats count by user | outputlookup seen.csv | eval detection=9" + every15
-	app := fstest.MapFS{"default/savedsearches.conf": {Data: []byte(conf)}, "lookups/seen.csv": {Data: []byte("user,count\n")}}
+		"[d table]\nsearch = index=aiwatch | stats count by user | outputlookup seen.csv | eval detection=9" + every15 +
+		"[e table]\nsearch = index=aiwatch | stats count by user | outputlookup seen.csv | eval detection=9\ncron_schedule = 56 8 * * *\ndispatch.earliest_time = -1d\n" +
+		"[a bundle of cases]\nsearch = `found` detection=35 | eval detection=36 | table detection user" + every15
+	app := fstest.MapFS{
+		"default/savedsearches.conf": {Data: []byte(conf)}, "lookups/seen.csv": {Data: []byte("user,count\n")},
+		"default/macros.conf": {Data: []byte("[found]\ndefinition = index=summary\n")},
+	}
 	searches, err := Searches(app)
 	require.NoError(t, err)
 	report, err := Schedule(t.Context(), rec, app, searches, ScheduleOptions{Closing: true})
@@ -105,7 +111,7 @@ func TestAClosingRun(t *testing.T) {
 			at = append(at, fmt.Sprintf("%d %s", f.Detection, single(f.User)))
 		}
 	}
-	require.Equal(t, []string{"1 d", "2 d", "35 d"}, at)
+	require.Equal(t, []string{"1 d", "2 d", "35 d", "36 d"}, at)
 }
 
 func TestCronTimesCountInTheOwnersZone(t *testing.T) {
