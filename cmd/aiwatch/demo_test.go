@@ -45,24 +45,37 @@ func emptyMachine(t *testing.T) (work string, env []string, untouched func()) {
 	}
 }
 
+// ends runs the program to its good end, and returns what it printed.
+func ends(t *testing.T, work string, env []string, args ...string) (text, trouble string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), builtProgram(t), args...)
+	cmd.Dir, cmd.Env = work, append(os.Environ(), env...)
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	require.NoError(t, err, said.String())
+	return string(out), said.String()
+}
+
+// demoTells runs the demo, and returns what it tells on a terminal.
+func demoTells(t *testing.T, work string, env []string, args ...string) string {
+	t.Helper()
+	text, trouble := ends(t, work, env, append([]string{"demo"}, args...)...)
+	require.Empty(t, trouble)
+	t.Log(text)
+	for _, line := range strings.Split(text, "\n") {
+		require.LessOrEqual(t, utf8.RuneCountInString(line), 100, line)
+	}
+	return text
+}
+
 // TestDemo is the demo as a newcomer sees it, in an empty home.
 func TestDemo(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays a week")
 	}
 	work, env, untouched := emptyMachine(t)
-	cmd := exec.CommandContext(t.Context(), builtProgram(t), "demo")
-	cmd.Dir, cmd.Env = work, append(os.Environ(), env...)
-	var trouble strings.Builder
-	cmd.Stderr = &trouble
-	out, err := cmd.Output()
-	require.NoError(t, err, trouble.String())
-	require.Empty(t, trouble.String())
-	text := string(out)
-	t.Log(text)
-	for _, line := range strings.Split(text, "\n") {
-		require.LessOrEqual(t, utf8.RuneCountInString(line), 100, line)
-	}
+	text := demoTells(t, work, env)
 	require.Regexp(t, `   [0-9]{4,} events arrived at http://127\.0\.0\.1:[0-9]+: none lost, none sent twice `, text)
 	require.Contains(t, text, "What was found: 20 findings, 18 of them name robin (Robin Aster, ")
 	require.Contains(t, text, "19 of 43 detections fired: 1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 21, 22, 28, 29, 30, 32, 35, 38.\nAccused: robin.\n")
@@ -101,13 +114,8 @@ func TestAKeptDemo(t *testing.T) {
 	work, env, _ := emptyMachine(t)
 	run := func(args ...string) string {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), builtProgram(t), args...)
-		cmd.Dir, cmd.Env = work, append(os.Environ(), env...)
-		var trouble strings.Builder
-		cmd.Stderr = &trouble
-		out, err := cmd.Output()
-		require.NoError(t, err, trouble.String())
-		return string(out)
+		text, _ := ends(t, work, env, args...)
+		return text
 	}
 	text := run("demo", "--keep", "--app", appWith(t, "Promoted by its own trainer"))
 	require.Contains(t, text, "What was found: 1 finding, 1 of them name robin ")
@@ -205,18 +213,7 @@ func TestADemoOnAServer(t *testing.T) {
 	}
 	work, env, untouched := emptyMachine(t)
 	url := mlflowAt(t, 23*time.Hour+52*time.Minute)
-	cmd := exec.CommandContext(t.Context(), builtProgram(t), "demo", "--mlflow", url)
-	cmd.Dir, cmd.Env = work, append(os.Environ(), env...)
-	var trouble strings.Builder
-	cmd.Stderr = &trouble
-	out, err := cmd.Output()
-	require.NoError(t, err, trouble.String())
-	require.Empty(t, trouble.String())
-	text := string(out)
-	t.Log(text)
-	for _, line := range strings.Split(text, "\n") {
-		require.LessOrEqual(t, utf8.RuneCountInString(line), 100, line)
-	}
+	text := demoTells(t, work, env, "--mlflow", url)
 	require.Contains(t, text, "An insider's week, on this machine and on MLflow 3.17.0 at "+url+".\n")
 	require.Regexp(t, `\n  From 23:5[2-9]:\d\d to 23:5[2-9]:\d\d UTC by the server's clock\.`, text)
 	require.Regexp(t, `as they would up to 00:1[7-9]:\d\d\.\n`, text)
