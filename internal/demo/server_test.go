@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -222,6 +223,24 @@ func standIn(t *testing.T) *httptest.Server {
 	server := httptest.NewServer(mlflowsim.New(mlflowsim.Options{Version: "3.17", ArtifactRoot: "s3://theirs", Now: time.Now}))
 	t.Cleanup(server.Close)
 	return server
+}
+
+// TestAKeptDemoThatFailsLater fails when all was collected, in its searches:
+// nothing stays on the server either.
+func TestAKeptDemoThatFailsLater(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays a week")
+	}
+	server := standIn(t).URL
+	before := all(t, server)
+	s := reached(t, server)
+	s.Keep = true
+	o := on(t, s, fstest.MapFS{"default/savedsearches.conf": {Data: []byte("[Mistyped]\nsearch = | starts count\ncron_schedule = * * * * *\nenableSched = 1\n")}})
+	_, err := Run(t.Context(), o)
+	require.ErrorContains(t, err, `search "Mistyped"`)
+	require.FileExists(t, filepath.Join(o.Dir, EventsFile))
+	require.Equal(t, 2, s.Told().Models)
+	require.Equal(t, before, all(t, server))
 }
 
 // TestWhatCanNotBeTakenBack says what stays on a server that lets nothing be
